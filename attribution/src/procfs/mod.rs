@@ -1,0 +1,226 @@
+//! Facts out of a /proc file system: the one module of the library with IO.
+//!
+//! Of a process it reads `stat`, `status`, `exe`, `cmdline`, `cgroup` and, if a variable is wanted,
+//! `environ`, and the same of its ancestors but `cgroup`. It keeps nothing but names of users and groups, and
+//! notices no end of a process: that, and when to read again, is the caller's.
+//! Callers: the exporter's identify stage, and its commands `explain` and `record`.
+
+mod folder;
+mod names;
+mod parse;
+
+pub use names::{Names, NoAnswer};
+
+use crate::cgroup;
+use crate::facts::{Facts, Field, ProcessKey};
+use folder::{Declared, Folder};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+
+/// How many ancestors are read at most.
+const MAX_ANCESTORS: usize = 8;
+
+/// Reads facts under one root.
+#[derive(Debug)]
+pub struct Reader {
+    root: PathBuf,
+    names: Names,
+}
+
+/// What was read of one process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// The facts. What could not be read is absent.
+    pub facts: Facts,
+    /// What exists but could not be read, of the process or an ancestor: mostly for want of privilege.
+    pub unread: BTreeSet<Part>,
+    /// Whether the process was ending. It has then given up its memory, so that `exe`, `cmdline` and
+    /// `environ` are empty though they once were not: facts read earlier are the better ones.
+    pub ending: bool,
+}
+
+/// A part of what is read of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// Start time, name, parent. Without it nothing is known.
+    Stat,
+    /// User and group.
+    Status,
+    /// The program's file.
+    Exe,
+    /// The command line.
+    Cmdline,
+    /// The control groups.
+    Cgroup,
+    /// The environment.
+    Environ,
+    /// The names of user and group, which the name service did not give.
+    Names,
+}
+
+impl Part {
+    /// Its name, as in the metric that counts failures.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stat => "stat",
+            Self::Status => "status",
+            Self::Exe => "exe",
+            Self::Cmdline => "cmdline",
+            Self::Cgroup => "cgroup",
+            Self::Environ => "environ",
+            Self::Names => "names",
+        }
+    }
+}
+
+/// Why nothing could be read of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadError {
+    /// It ended, another one has its pid, or /proc hides it (`hidepid=2`). Normal: forget the process.
+    Vanished,
+    /// The exporter may not read it (`hidepid=1`): more privilege is needed.
+    Denied,
+    /// Its `stat` could not be read or makes no sense: try again later.
+    Unreadable,
+}
+
+impl ReadError {
+    /// Its name, as in the metric that counts failures.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Vanished => "vanished",
+            Self::Denied => "denied",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Vanished => "no such process",
+            Self::Denied => "/proc denies access: run as root, or mount it without hidepid",
+            Self::Unreadable => "stat: not in the kernel's format",
+        })
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+impl Reader {
+    /// A reader of the /proc file system at `root`, with the names of users and groups that this system
+    /// knows.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self::with_names(root, Names::system())
+    }
+
+    /// A reader with other names.
+    #[must_use]
+    pub fn with_names(root: impl Into<PathBuf>, names: Names) -> Self {
+        Self { root: root.into(), names }
+    }
+
+    /// The names of users and groups that it uses.
+    pub fn names(&mut self) -> &mut Names {
+        &mut self.names
+    }
+
+    /// The process that has this pid now.
+    ///
+    /// # Errors
+    /// Where there is none, or its start time cannot be read.
+    pub fn key(&self, pid: u32) -> Result<ProcessKey, ReadError> {
+        Ok(ProcessKey { pid, start: self.open(pid)?.stat()?.start })
+    }
+
+    /// The facts of a process; of its environment the variables in `wanted_env` only, by exact name.
+    ///
+    /// `uid` and `gid` are the real ones: who started the process pays, also where the program is setuid, and
+    /// no process can take another user's real uid without privilege. The start time is compared before and
+    /// after, so that facts of two processes with one pid are never mixed.
+    ///
+    /// # Errors
+    /// Where the process is gone or nothing can be read of it; a part that cannot be read is no error.
+    pub fn facts(&mut self, key: ProcessKey, wanted_env: &BTreeSet<String>) -> Result<Reading, ReadError> {
+        let mut folder = self.open(key.pid)?;
+        let before = folder.stat_of(key.start)?;
+        let ids = folder.ids();
+        let mut reading = Reading::default();
+        cgroup::derive(&folder.text(Part::Cgroup), &mut reading.facts);
+        folder.declared(&before, wanted_env).set(&mut reading.facts);
+        if let Some((uid, gid)) = ids {
+            self.set_ids(uid, gid, &mut reading);
+            let walk = Walk { uid, wanted_env, child: key, parent: before.parent };
+            self.add_ancestors(walk, &mut reading);
+        }
+        reading.ending = folder.stat_of(key.start)?.ending;
+        reading.unread.append(&mut folder.unread);
+        Ok(reading)
+    }
+
+    fn open(&self, pid: u32) -> Result<Folder, ReadError> {
+        Folder::open(self.root.join(pid.to_string()))
+    }
+
+    fn set_ids(&mut self, uid: u32, gid: u32, reading: &mut Reading) {
+        for (field, name) in [(Field::User, self.names.user(uid)), (Field::Group, self.names.group(gid))] {
+            match name {
+                Ok(name) => reading.facts.set(field, name.unwrap_or_default()),
+                // Not absent: a rule that reads it must wait, or a later rule would bill somebody else.
+                Err(NoAnswer) => {
+                    reading.unread.insert(Part::Names);
+                    reading.facts.set_pending(field);
+                }
+            }
+        }
+        reading.facts.set(Field::Uid, uid.to_string());
+        reading.facts.set(Field::Gid, gid.to_string());
+    }
+
+    fn add_ancestors(&self, mut walk: Walk<'_>, reading: &mut Reading) {
+        for _ in 0..MAX_ANCESTORS {
+            match self.ancestor(&mut walk, &mut reading.unread) {
+                Ok(Some(declared)) => reading.facts.push_ancestor(declared.into_ancestor()),
+                Ok(None) | Err(ReadError::Vanished) => return,
+                Err(ReadError::Denied | ReadError::Unreadable) => {
+                    reading.unread.insert(Part::Stat);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Takes one step. A parent is never younger than its child: one that is has only got the parent's pid.
+    fn ancestor(
+        &self,
+        walk: &mut Walk<'_>,
+        unread: &mut BTreeSet<Part>,
+    ) -> Result<Option<Declared>, ReadError> {
+        if walk.parent <= 1 || walk.parent == walk.child.pid {
+            return Ok(None);
+        }
+        let mut folder = self.open(walk.parent)?;
+        let stat = folder.stat()?;
+        if stat.start > walk.child.start || folder.ids().is_none_or(|(uid, _)| uid != walk.uid) {
+            return Ok(None);
+        }
+        let declared = folder.declared(&stat, walk.wanted_env);
+        folder.stat_of(stat.start)?;
+        unread.append(&mut folder.unread);
+        walk.child = ProcessKey { pid: walk.parent, start: stat.start };
+        walk.parent = stat.parent;
+        Ok(Some(declared))
+    }
+}
+
+/// Where a walk over the ancestors stands: the process reached last, and the pid of its parent.
+struct Walk<'a> {
+    uid: u32,
+    wanted_env: &'a BTreeSet<String>,
+    child: ProcessKey,
+    parent: u32,
+}

@@ -1,0 +1,27 @@
+//! Rules files: which process belongs to which owner.
+//!
+//! [`RuleSet::load`] makes a set of rules from texts; [`RuleSet::decide`] gives the verdict on a process's facts.
+//! Everything here is pure: the caller reads the files. `docs/rules.md` is the reference of the format.
+
+mod explain;
+mod load;
+mod matcher;
+mod problem;
+mod process;
+mod rule;
+mod rule_reader;
+mod schema;
+mod set;
+mod settings;
+mod table;
+mod template;
+mod test;
+mod verdict;
+mod yaml;
+
+pub use explain::{Explanation, Line, Outcome};
+pub use problem::{Problem, Problems};
+pub use process::process;
+pub use set::{RuleSet, Source};
+pub use test::TestFailure;
+pub use verdict::{Decision, LONGEST_VALUE, Refusal, Verdict};

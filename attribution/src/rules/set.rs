@@ -1,0 +1,165 @@
+//! A loaded set of rules, and what it says of a process.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use regex::Regex;
+
+use super::explain::Explanation;
+use super::load;
+use super::matcher::Matcher;
+use super::problem::Problems;
+use super::rule::{Judgement, Rule};
+use super::test::{self, Test, TestFailure};
+use super::verdict::{Decision, Refusal, Verdict};
+use crate::facts::{Facts, Field};
+use crate::owner::TEAM;
+use crate::split::IdlePolicy;
+use crate::units::Milliwatts;
+
+/// Rules that are whole: a file with any error makes none. Share it behind an `Arc`.
+#[derive(Clone, Debug)]
+pub struct RuleSet {
+    pub(super) labels: Vec<Arc<str>>,
+    pub(super) idle_policy: IdlePolicy,
+    pub(super) idle_watts: Vec<(Regex, Milliwatts)>,
+    pub(super) owner_limit: usize,
+    pub(super) ignore: Vec<Matcher>,
+    pub(super) rules: Vec<Rule>,
+    pub(super) tests: Vec<Test>,
+    pub(super) wanted_env: BTreeSet<String>,
+}
+
+impl Default for RuleSet {
+    /// No file: one label, team; everything is unattributed.
+    fn default() -> Self {
+        Self {
+            labels: vec![TEAM.into()],
+            idle_policy: IdlePolicy::default(),
+            idle_watts: Vec::new(),
+            owner_limit: 1000,
+            ignore: Vec::new(),
+            rules: Vec::new(),
+            tests: Vec::new(),
+            wanted_env: BTreeSet::new(),
+        }
+    }
+}
+
+/// The text of one rules file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The file's name, as shown in errors.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+impl RuleSet {
+    /// Loads rules files, in the order their rules apply. `read_table` gives the text of a CSV table, by the
+    /// name of the source that asks and the file it names, or why it cannot be read.
+    ///
+    /// # Errors
+    /// Everything wrong with any of the files. A set is loaded whole or not at all.
+    pub fn load(
+        sources: &[Source],
+        read_table: &mut dyn FnMut(&str, &str) -> Result<String, String>,
+    ) -> Result<Self, Problems> {
+        load::load(sources, read_table)
+    }
+
+    /// The labels every owner carries; the team is the first.
+    #[must_use]
+    pub fn labels(&self) -> &[Arc<str>] {
+        &self.labels
+    }
+
+    /// Who pays for idle energy.
+    #[must_use]
+    pub fn idle_policy(&self) -> IdlePolicy {
+        self.idle_policy
+    }
+
+    /// The power of an idle GPU of this model, where the file says it: the first expression that matches.
+    #[must_use]
+    pub fn idle_watts(&self, model: &str) -> Option<Milliwatts> {
+        self.idle_watts.iter().find(|(pattern, _)| pattern.is_match(model)).map(|(_, watts)| *watts)
+    }
+
+    /// How many owners may hold energy.
+    #[must_use]
+    pub fn owner_limit(&self) -> usize {
+        self.owner_limit
+    }
+
+    /// The environment variables that a rule names, of the process or an ancestor: the only ones to read.
+    #[must_use]
+    pub fn wanted_env(&self) -> &BTreeSet<String> {
+        &self.wanted_env
+    }
+
+    /// Whether a rule or `ignore` names this field: what nobody names need not be fetched.
+    #[must_use]
+    pub fn wants(&self, field: &Field) -> bool {
+        self.fields().any(|named| named == field)
+    }
+
+    /// Whether `ignore` names this process, so that it never holds a GPU. A pending fact names nothing yet.
+    #[must_use]
+    pub fn ignores(&self, facts: &Facts) -> bool {
+        self.ignore.iter().any(|matcher| matcher.holds(facts) == Some(true))
+    }
+
+    /// The verdict of the first rule that matches.
+    #[must_use]
+    pub fn decide(&self, facts: &Facts) -> Decision {
+        for rule in &self.rules {
+            match rule.judge(facts) {
+                Judgement::Matched(verdict) => return Decision::Verdict(verdict),
+                Judgement::Pending(field) => return Decision::Pending(field),
+                Judgement::Fails(_) | Judgement::NoKey(_) => {}
+            }
+        }
+        Decision::Verdict(Verdict::unattributed(Refusal::NoRule))
+    }
+
+    /// What every rule says of a process and why, and the verdict.
+    #[must_use]
+    pub fn explain(&self, facts: &Facts) -> Explanation {
+        Explanation::new(&self.rules, facts, self.decide(facts))
+    }
+
+    /// Runs the files' own tests. Nothing comes back where all hold.
+    #[must_use]
+    pub fn check(&self) -> Vec<TestFailure> {
+        self.tests.iter().flat_map(|test| test::run(test, self)).collect()
+    }
+
+    /// How many rules there are.
+    #[must_use]
+    pub fn rule_count(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// How many tests the files carry.
+    #[must_use]
+    pub fn test_count(&self) -> usize {
+        self.tests.len()
+    }
+
+    /// Collects the environment variables that rules and `ignore` name.
+    pub(super) fn with_wanted_env(mut self) -> Self {
+        let names = self.fields().filter_map(|field| match field {
+            Field::Env(name) | Field::AncestorEnv(name) => Some(name.to_string()),
+            _ => None,
+        });
+        self.wanted_env = names.collect();
+        self
+    }
+
+    /// All fields that rules and `ignore` name.
+    fn fields(&self) -> impl Iterator<Item = &Field> {
+        let fields = self.rules.iter().flat_map(Rule::fields);
+        fields.chain(self.ignore.iter().map(|matcher| &matcher.field))
+    }
+}

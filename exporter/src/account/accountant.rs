@@ -1,0 +1,359 @@
+//! The accountant: the thread that owns the books, and what it does with each event.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use wattribute::facts::{Facts, ProcessKey};
+use wattribute::ledger::Payers;
+use wattribute::meter::Metered;
+use wattribute::owner::Reserved;
+use wattribute::rules::{Refusal, RuleSet};
+use wattribute::split::Utilizations;
+use wattribute::units::Microseconds;
+
+use super::book::{Book, RuleKey, SeriesAmounts};
+use super::claims::{Billing, Claims, Court, Opened, Ticket};
+use super::delay::{Delay, Draft};
+use super::gpu::{Attendance, Gpu, Listed, Measured, Presence};
+use super::series::{SeriesId, SeriesLabels};
+use super::snapshot::{self, GpuView, Snapshot};
+use super::{Calls, Config, Event, Inheritance, Neighbours, Progress};
+use crate::clock::{self, Now};
+use crate::identify;
+use crate::sample::{self, Card, Processes, Sample};
+
+/// How long a series of a process or workload stays after its end.
+const SERIES_LINGER: Microseconds = Microseconds(300_000_000);
+/// How often the accountant looks whether a GPU has fallen silent, or a new snapshot is due.
+const LOOK: Duration = Duration::from_millis(250);
+/// Who is on a GPU where the driver cannot say who: nobody that could be billed, but not nobody.
+const SOMEBODY: Listed = Listed { process: ProcessKey { pid: 0, start: 0 }, memory: None, age: None };
+/// How many events are taken at most between two looks at the clock.
+const BATCH: usize = 4096;
+/// Samples in a row in which the driver's processes are unknown to this machine before it is called a mismatch.
+const MISMATCHES: u32 = 3;
+
+/// Keeps the books.
+pub struct Accountant {
+    config: Config,
+    neighbours: Neighbours,
+    pub(super) generation: u64,
+    gpus: BTreeMap<Arc<str>, Seat>,
+    claims: Claims,
+    calls: Calls,
+    pub(super) delay: Delay,
+    /// What an earlier run left of GPUs that have not been seen yet.
+    left: BTreeMap<Arc<str>, Progress>,
+    /// When the next snapshot is due.
+    due: Microseconds,
+}
+
+/// A GPU and what the accountant remembers of it.
+struct Seat {
+    gpu: Gpu,
+    view: GpuView,
+    heard: Microseconds,
+    /// Whether it was sampled since the last snapshot.
+    has_news: bool,
+    complete: bool,
+    mismatches: u32,
+}
+
+impl Accountant {
+    /// Begins with what an earlier run left: `inherit` is given what takes over the labels of its series.
+    pub fn new(
+        config: Config,
+        neighbours: Neighbours,
+        rules: Arc<RuleSet>,
+        inherit: impl FnOnce(&mut dyn FnMut(SeriesLabels) -> Option<SeriesId>) -> Inheritance,
+    ) -> Self {
+        neighbours.identify.want(&rules, 0);
+        let (payers, failures, host) = (Payers::default(), BTreeMap::new(), config.host.clone());
+        let court = Court { rules, host, payers, failures };
+        let mut claims = Claims::new(court, [config.process_series, config.workload_series]);
+        let now = config.begins;
+        let Inheritance { visible, hidden, gpus: left } = inherit(&mut |labels| claims.restore(labels, now));
+        for (_, account) in visible.ledger.gpus().chain(hidden.ledger.gpus()) {
+            account.owners.keys().for_each(|owner| drop(claims.court.payers.admit(owner, usize::MAX)));
+        }
+        let delay = Delay::resume(micros(config.delay), visible, hidden, now);
+        Self {
+            config,
+            neighbours,
+            generation: 0,
+            gpus: BTreeMap::new(),
+            claims,
+            calls: Calls::default(),
+            delay,
+            left,
+            due: now,
+        }
+    }
+
+    /// Takes events until told to stop or nobody is left to send any.
+    pub fn run(mut self, events: &Receiver<Event>) {
+        self.publish(clock::now());
+        loop {
+            let wait = Duration::from_micros(self.due.saturating_sub(clock::monotonic()).0);
+            match events.recv_timeout(LOOK.min(wait)) {
+                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(event) => self.take(event, clock::now()),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            // What else has come, before anything is published: else events could pile up behind slow snapshots.
+            for event in events.try_iter().take(BATCH) {
+                if matches!(event, Event::Stop) {
+                    return self.publish(clock::now());
+                }
+                self.take(event, clock::now());
+            }
+            let now = clock::now();
+            if self.note_silence(now.monotonic) || self.has_heard_all() || now.monotonic >= self.due {
+                self.publish(now);
+            }
+        }
+        self.publish(clock::now());
+    }
+
+    pub(super) fn take(&mut self, event: Event, now: Now) {
+        match event {
+            Event::Source(sample::Event::Called(calls)) => self.calls.count(&calls),
+            Event::Source(sample::Event::Opened(card)) => self.open(card),
+            Event::Source(sample::Event::Sampled { uuid, sample }) => self.sampled(&uuid, &sample, now),
+            Event::Identity(identify::Event::Facts { process, generation, facts }) => {
+                if generation == self.generation {
+                    self.learn(process, facts);
+                }
+            }
+            Event::Identity(identify::Event::Failed { process, reason }) => {
+                *self.claims.court.failures.entry(reason).or_default() += 1;
+                self.claims.give_up(process);
+            }
+            Event::Identity(identify::Event::Missing { part, .. }) => {
+                *self.claims.court.failures.entry(part).or_default() += 1;
+            }
+            Event::Identity(identify::Event::Ended { process }) => {
+                let cards: Vec<&Card> = self.gpus.values().map(|seat| &seat.gpu.card).collect();
+                let opened = self.claims.end(process, now.monotonic, &cards);
+                opened.iter().for_each(|opened| open_accounts(&mut self.delay, opened));
+            }
+            Event::Rules(rules) => self.adopt(rules),
+            Event::Stop => {}
+        }
+    }
+
+    fn open(&mut self, card: Card) {
+        let uuid = Arc::clone(&card.uuid);
+        let mut gpu = Gpu::new(card.clone());
+        if let Some(progress) = self.left.remove(&uuid) {
+            gpu.resume(progress.last, progress.idle_power);
+        }
+        let mut accounts = Book::default();
+        accounts.ledger.gpu(&uuid);
+        self.delay.open(&accounts);
+        let (view, heard) = (GpuView::new(card), Microseconds::ZERO);
+        self.gpus.insert(uuid, Seat { gpu, view, heard, has_news: false, complete: false, mismatches: 0 });
+    }
+
+    /// The rules were replaced: every verdict is reached anew, with the facts that they want.
+    fn adopt(&mut self, rules: Arc<RuleSet>) {
+        self.generation += 1;
+        self.neighbours.identify.want(&rules, self.generation);
+        self.claims.court.rules = rules;
+        self.claims.reopen();
+    }
+
+    fn learn(&mut self, process: ProcessKey, facts: Arc<Facts>) {
+        let cards: Vec<&Card> = self.gpus.values().map(|seat| &seat.gpu.card).collect();
+        let opened = self.claims.learn(process, facts, &cards);
+        opened.iter().for_each(|opened| open_accounts(&mut self.delay, opened));
+    }
+
+    fn sampled(&mut self, uuid: &Arc<str>, sample: &Sample, now: Now) {
+        self.calls.count(&sample.calls);
+        let Some(seat) = self.gpus.get_mut(uuid) else { return };
+        seat.heard = sample.at;
+        seat.has_news = true;
+        // The others of this round get a moment to come, and no more: one may be slow.
+        self.due = self.due.min(now.monotonic + micros(self.config.interval / 10));
+        seat.complete = sample.is_complete();
+        let Some(processes) = sample.processes.as_ref().filter(|_| seat.complete) else { return };
+        let listed = self.list(uuid, processes, now.boot);
+        let Some(seat) = self.gpus.get_mut(uuid) else { return };
+        let claims = &self.claims;
+        let attendance = Attendance { listed: &listed, ended: &|key| claims.ended(key) };
+        let configured = self.claims.court.rules.idle_watts(&seat.gpu.card.model);
+        let before: Vec<ProcessKey> = seat.gpu.present().collect();
+        match seat.gpu.measure(sample, &attendance, configured) {
+            Some(Measured::Gap(metered)) => self.book_gap(uuid, now.monotonic, metered),
+            Some(measured @ Measured::Interval { .. }) => self.draft(uuid, now.monotonic, measured),
+            None => {}
+        }
+        let stays = |key: &ProcessKey| self.gpus.get(uuid).is_some_and(|seat| seat.gpu.is_present(*key));
+        let gone: Vec<ProcessKey> = before.into_iter().filter(|key| !stays(key)).collect();
+        gone.into_iter().for_each(|key| self.claims.leave(key, uuid, sample.at));
+        for one in &listed {
+            if self.gpus.get(uuid).is_some_and(|seat| seat.gpu.is_present(one.process)) {
+                self.ticket(uuid, one.process);
+            }
+        }
+    }
+
+    /// The processes that the driver lists, with what tells them from others that had their pids.
+    fn list(&mut self, uuid: &Arc<str>, processes: &Processes, boot: Microseconds) -> Vec<Listed> {
+        let Some(running) = &processes.running else { return vec![SOMEBODY] };
+        let mut unknown = 0;
+        let mut listed = Vec::with_capacity(running.len());
+        for running in running {
+            let key = self.key(uuid, running.pid);
+            unknown += usize::from(key.is_none());
+            let process = key.unwrap_or(ProcessKey { pid: running.pid, start: 0 });
+            let age = key.map(|key| boot.saturating_sub(clock::started(key)));
+            listed.push(Listed { process, memory: running.memory, age });
+        }
+        if let Some(seat) = self.gpus.get_mut(uuid) {
+            let strange = processes.strangers_only || (unknown > 0 && unknown == listed.len());
+            seat.mismatches = if strange { seat.mismatches.saturating_add(1) } else { 0 };
+        }
+        listed
+    }
+
+    /// Which process has this pid. One that has ended but that the driver still lists stays itself.
+    fn key(&mut self, uuid: &Arc<str>, pid: u32) -> Option<ProcessKey> {
+        if let Some(key) = self.claims.living(pid) {
+            return Some(key);
+        }
+        let gpu = &self.gpus.get(uuid)?.gpu;
+        let lingering = gpu.present_with(pid);
+        let found = (self.neighbours.key_of)(pid);
+        if found.is_none() || found == lingering {
+            return lingering;
+        }
+        found.inspect(|key| {
+            self.claims.begin(*key);
+            self.neighbours.identify.watch(*key);
+        })
+    }
+
+    fn book_gap(&mut self, uuid: &Arc<str>, at: Microseconds, metered: Metered) {
+        let mut book = Book::default();
+        book.ledger.note(uuid, &metered);
+        book.ledger.book_whole(uuid, metered.energy, Reserved::Unobserved);
+        *book.rules.entry(RuleKey::default()).or_default() += metered.energy;
+        self.delay.push_whole(at, book);
+    }
+
+    fn draft(&mut self, uuid: &Arc<str>, at: Microseconds, measured: Measured) {
+        let Measured::Interval { metered, parts, presences, utilization_known } = measured else { return };
+        let occupants = presences.into_iter().map(|one| (one, self.ticket(uuid, one.process)));
+        let occupants: Vec<(Presence, Ticket)> = occupants.collect();
+        let utilizations = if utilization_known { Utilizations::Known } else { Utilizations::Unavailable };
+        let policy = self.claims.court.rules.idle_policy();
+        self.delay.push(Draft {
+            at,
+            uuid: Arc::clone(uuid),
+            metered,
+            parts,
+            policy,
+            utilizations,
+            occupants,
+        });
+    }
+
+    /// The ticket of a process on a GPU; its accounts are opened as soon as they are known.
+    fn ticket(&mut self, uuid: &Arc<str>, process: ProcessKey) -> Ticket {
+        let Some(seat) = self.gpus.get(uuid) else { return Ticket::default() };
+        let (ticket, opened) = self.claims.ticket(process, &seat.gpu.card);
+        if process.start == 0 {
+            ticket.get_or_init(|| Billing::unattributed([None; 2]));
+        }
+        opened.iter().for_each(|opened| open_accounts(&mut self.delay, opened));
+        ticket
+    }
+
+    /// Whether a GPU has changed between answering and not.
+    pub(super) fn note_silence(&mut self, now: Microseconds) -> bool {
+        let patience = Microseconds(micros(self.config.interval).0 * 2 + micros(LOOK).0 / 2);
+        let mut changed = false;
+        for seat in self.gpus.values_mut() {
+            let up = seat.complete && now.saturating_sub(seat.heard) <= patience;
+            let uuid = &*seat.gpu.card.uuid;
+            match (seat.view.up, up) {
+                (false, true) => tracing::info!(uuid, "the gpu answers"),
+                (true, false) => {
+                    tracing::warn!(uuid, "the gpu no longer answers: its energy waits until it does");
+                }
+                _ => continue,
+            }
+            changed = true;
+            seat.view.up = up;
+        }
+        changed
+    }
+
+    /// Whether every GPU that answers has been sampled since the last snapshot.
+    fn has_heard_all(&self) -> bool {
+        let mut seats = self.gpus.values();
+        seats.clone().any(|seat| seat.has_news) && seats.all(|seat| seat.has_news || !seat.view.up)
+    }
+
+    pub(super) fn publish(&mut self, now: Now) {
+        self.due = now.monotonic + micros(self.config.interval * 5 / 4);
+        for settled in self.delay.advance(now.monotonic) {
+            if settled.expired > 0 {
+                *self.claims.court.failures.entry(Refusal::FactsNeverCame.name()).or_default() +=
+                    settled.expired;
+            }
+            if let Some(seat) = self.gpus.get_mut(&settled.uuid) {
+                seat.view.basis = Some(settled.basis);
+                seat.view.watts = snapshot::watts(&settled);
+            }
+        }
+        for key in self.claims.sweep() {
+            self.neighbours.identify.forget(key);
+        }
+        let linger = SERIES_LINGER.max(micros(self.config.delay * 2));
+        let gone = self.claims.expire(now.monotonic.saturating_sub(linger));
+        self.delay.forget(&gone);
+        for seat in self.gpus.values_mut() {
+            seat.has_news = false;
+            let claims = &self.claims;
+            seat.view.refresh(&seat.gpu, now, |key| claims.billing(key, &seat.gpu.card.uuid));
+        }
+        let snapshot = self.snapshot();
+        (self.neighbours.publish)(snapshot);
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let progress = |seat: &Seat| {
+            let (last, idle_power) = seat.gpu.progress();
+            (Arc::clone(&seat.gpu.card.uuid), Progress { last, idle_power })
+        };
+        let left = self.left.iter().map(|(uuid, progress)| (Arc::clone(uuid), *progress));
+        Snapshot {
+            visible: self.delay.visible().clone(),
+            hidden: self.delay.remainder(),
+            series: self.claims.series().map(|(id, labels)| (id, Arc::clone(labels))).collect(),
+            gpus: self.gpus.values().map(|seat| seat.view.clone()).collect(),
+            progress: self.gpus.values().map(progress).chain(left).collect(),
+            failures: self.claims.court.failures.clone(),
+            calls: self.calls.clone(),
+            pid_namespace_mismatch: self.gpus.values().any(|seat| seat.mismatches >= MISMATCHES),
+            ready: !self.gpus.is_empty() && self.gpus.values().any(|seat| seat.view.latest.is_some()),
+        }
+    }
+}
+
+fn open_accounts(delay: &mut Delay, (uuid, billing): &Opened) {
+    let mut accounts = Book::default();
+    accounts.ledger.gpu(uuid).owners.entry(billing.owner.clone()).or_default();
+    accounts.rules.entry(billing.rule.clone()).or_default();
+    accounts.series = billing.series.into_iter().flatten().map(|id| (id, SeriesAmounts::default())).collect();
+    delay.open(&accounts);
+}
+
+fn micros(duration: Duration) -> Microseconds {
+    Microseconds(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,334 @@
+//! Who each process is billed to: facts, verdicts, and the tickets that intervals hold until the verdict is there.
+//!
+//! A ticket stands for one process on one GPU under one verdict. An interval takes the tickets of its time with it,
+//! so that a verdict which comes later, or changes later, bills each interval by what was true in it.
+
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use wattribute::facts::{Facts, Field, ProcessKey};
+use wattribute::ledger::Payers;
+use wattribute::owner::{Owner, Reserved};
+use wattribute::rules::{Decision, Refusal, RuleSet};
+use wattribute::split::Role;
+use wattribute::units::Microseconds;
+
+use super::book::RuleKey;
+use super::series::{SeriesId, SeriesLabels, SeriesTable, Subject};
+use crate::sample::Card;
+
+/// To whom a process on a GPU is billed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Billing {
+    pub owner: Owner,
+    pub rule: RuleKey,
+    pub role: Role,
+    /// Its process and workload series.
+    pub series: [Option<SeriesId>; 2],
+}
+
+impl Billing {
+    /// For a process of which nothing is known, or nothing came in time.
+    pub fn unattributed(series: [Option<SeriesId>; 2]) -> Self {
+        let owner = Reserved::Unattributed.into();
+        Self { owner, rule: RuleKey::default(), role: Role::Holder, series }
+    }
+}
+
+/// A verdict, or the place where it will be.
+pub type Ticket = Rc<OnceCell<Billing>>;
+
+/// A verdict that came: the accounts it needs are to be opened.
+pub type Opened = (Arc<str>, Billing);
+
+/// A process's place on one GPU.
+#[derive(Debug, Default)]
+struct Place {
+    ticket: Ticket,
+    /// What it was billed to before the rules changed.
+    earlier: Option<Billing>,
+    /// When the process left the GPU; the place stays while its verdict is awaited.
+    left: Option<Microseconds>,
+    /// Fixed at first sight.
+    series: Option<[Option<SeriesId>; 2]>,
+}
+
+impl Place {
+    /// Its facts cannot be had: what waits for them is nobody's.
+    fn give_up(&self) {
+        self.ticket.get_or_init(|| Billing::unattributed(self.series.unwrap_or_default()));
+    }
+
+    fn settle_for_earlier(&self) {
+        if let Some(earlier) = &self.earlier {
+            self.ticket.get_or_init(|| earlier.clone());
+        }
+    }
+
+    /// Whether an interval waits for the verdict.
+    fn is_awaited(&self) -> bool {
+        self.ticket.get().is_none() && Rc::strong_count(&self.ticket) > 1
+    }
+}
+
+/// What is known of a process.
+#[derive(Debug, Default)]
+struct Process {
+    facts: Option<Arc<Facts>>,
+    /// Whether the facts are to be read anew before they count: the rules have changed.
+    stale: bool,
+    /// Whether its facts could not be had.
+    given_up: bool,
+    /// By GPU UUID.
+    places: BTreeMap<Arc<str>, Place>,
+    ended: Option<Microseconds>,
+}
+
+/// What it takes to reach a verdict.
+#[derive(Debug)]
+pub struct Court {
+    pub rules: Arc<RuleSet>,
+    pub host: String,
+    /// The owners that hold energy.
+    pub payers: Payers,
+    /// Counts verdicts that were refused and facts that never came, by reason.
+    pub failures: BTreeMap<&'static str, u64>,
+}
+
+/// All processes on any GPU.
+#[derive(Debug)]
+pub struct Claims {
+    pub court: Court,
+    processes: BTreeMap<ProcessKey, Process>,
+    by_pid: BTreeMap<u32, ProcessKey>,
+    /// Process series and workload series.
+    series: [SeriesTable; 2],
+    last_id: u64,
+}
+
+impl Claims {
+    /// No processes yet, and series of processes and workloads up to these limits.
+    pub fn new(court: Court, limits: [usize; 2]) -> Self {
+        let series = limits.map(SeriesTable::new);
+        Self { court, processes: BTreeMap::new(), by_pid: BTreeMap::new(), series, last_id: 0 }
+    }
+
+    /// The living process with this pid, if it is known.
+    pub fn living(&self, pid: u32) -> Option<ProcessKey> {
+        self.by_pid.get(&pid).copied()
+    }
+
+    /// A process came into sight.
+    pub fn begin(&mut self, key: ProcessKey) {
+        self.by_pid.insert(key.pid, key);
+        self.processes.entry(key).or_default();
+    }
+
+    /// The ticket of a process on a GPU, for the interval that ends now; with what was opened for it.
+    pub fn ticket(&mut self, key: ProcessKey, card: &Card) -> (Ticket, Option<Opened>) {
+        let process = self.processes.entry(key).or_default();
+        let place = process.places.entry(Arc::clone(&card.uuid)).or_default();
+        place.left = None;
+        if process.given_up {
+            place.give_up();
+        }
+        let known = place.ticket.get().is_some();
+        let opened = if known { None } else { self.judge(key, card) };
+        let place = self.processes.get(&key).and_then(|process| process.places.get(&card.uuid));
+        (place.map(|place| Rc::clone(&place.ticket)).unwrap_or_default(), opened)
+    }
+
+    /// Facts of a process came, or changed. Verdicts that they change count from the next interval on.
+    pub fn learn(&mut self, key: ProcessKey, facts: Arc<Facts>, cards: &[&Card]) -> Vec<Opened> {
+        let Some(process) = self.processes.get_mut(&key) else { return Vec::new() };
+        process.facts = Some(facts);
+        (process.stale, process.given_up) = (false, false);
+        self.judge_everywhere(key, cards)
+    }
+
+    /// The facts of a process cannot be had: what waits for them is nobody's.
+    pub fn give_up(&mut self, key: ProcessKey) {
+        if let Some(process) = self.processes.get_mut(&key) {
+            // Facts that were read for these rules still count where they cannot be read again.
+            process.given_up = process.facts.is_none() || process.stale;
+            process.places.values().for_each(Place::give_up);
+        }
+    }
+
+    /// The rules changed: every verdict is to be reached anew, from facts that are read anew.
+    pub fn reopen(&mut self) {
+        for process in self.processes.values_mut() {
+            process.stale = true;
+            for place in process.places.values_mut() {
+                if let Some(billing) = place.ticket.get() {
+                    place.earlier = Some(billing.clone());
+                    place.ticket = Ticket::default();
+                }
+            }
+        }
+    }
+
+    /// A process ended: what is known of it by now is all there will be.
+    pub fn end(&mut self, key: ProcessKey, at: Microseconds, cards: &[&Card]) -> Vec<Opened> {
+        if self.by_pid.get(&key.pid) == Some(&key) {
+            self.by_pid.remove(&key.pid);
+        }
+        let Some(process) = self.processes.get_mut(&key) else { return Vec::new() };
+        process.ended = Some(at);
+        if process.places.is_empty() {
+            self.processes.remove(&key);
+            return Vec::new();
+        }
+        if process.stale {
+            // Its facts were read for other rules: what they came to then is the best there is.
+            process.places.values().for_each(Place::settle_for_earlier);
+        }
+        if process.facts.is_none() {
+            self.give_up(key);
+        }
+        self.judge_everywhere(key, cards)
+    }
+
+    /// To whom a process on a GPU is billed now, if that is decided.
+    pub fn billing(&self, key: ProcessKey, uuid: &Arc<str>) -> Option<&Billing> {
+        self.processes.get(&key)?.places.get(uuid)?.ticket.get()
+    }
+
+    /// When a process ended, if it has.
+    pub fn ended(&self, key: ProcessKey) -> Option<Microseconds> {
+        self.processes.get(&key)?.ended
+    }
+
+    /// A process is no longer on a GPU.
+    pub fn leave(&mut self, key: ProcessKey, uuid: &Arc<str>, at: Microseconds) {
+        let process = self.processes.get_mut(&key);
+        if let Some(place) = process.and_then(|process| process.places.get_mut(uuid)) {
+            place.left = Some(at);
+        }
+    }
+
+    /// Clears the places that were left and that no interval waits for any more, and says which processes are on no
+    /// GPU any longer and need not be watched.
+    pub fn sweep(&mut self) -> Vec<ProcessKey> {
+        let mut idle = Vec::new();
+        for (key, process) in &mut self.processes {
+            let before = process.places.len();
+            process.places.retain(|_, place| {
+                let Some(left) = place.left.filter(|_| !place.is_awaited()) else { return true };
+                for (table, id) in self.series.iter_mut().zip(place.series.unwrap_or_default()) {
+                    id.into_iter().for_each(|id| table.leave(id, left));
+                }
+                false
+            });
+            if process.places.is_empty() && before > 0 {
+                idle.push(*key);
+            }
+        }
+        for key in &idle {
+            self.processes.remove(key);
+            if self.by_pid.get(&key.pid) == Some(key) {
+                self.by_pid.remove(&key.pid);
+            }
+        }
+        idle
+    }
+
+    /// Removes series that ended before `horizon` and says which.
+    pub fn expire(&mut self, horizon: Microseconds) -> BTreeSet<SeriesId> {
+        self.series.iter_mut().flat_map(|table| table.expire(horizon)).collect()
+    }
+
+    /// The process and workload series.
+    pub fn series(&self) -> impl Iterator<Item = (SeriesId, &Arc<SeriesLabels>)> {
+        self.series.iter().flat_map(SeriesTable::iter)
+    }
+
+    /// Takes over a series of an earlier run, whose processes may have ended meanwhile.
+    pub fn restore(&mut self, labels: SeriesLabels, at: Microseconds) -> Option<SeriesId> {
+        let table = &mut self.series[usize::from(matches!(labels.subject, Subject::Workload(_)))];
+        // What is beyond a limit that was lowered is dropped: in `other` it would be shown a second time.
+        if !table.admits(&labels) {
+            return None;
+        }
+        let id = table.enter(labels, &mut self.last_id)?;
+        table.leave(id, at);
+        Some(id)
+    }
+
+    fn judge_everywhere(&mut self, key: ProcessKey, cards: &[&Card]) -> Vec<Opened> {
+        let is_here = |card: &&&Card| {
+            self.processes.get(&key).is_some_and(|process| process.places.contains_key(&card.uuid))
+        };
+        let here: Vec<&&Card> = cards.iter().filter(is_here).collect();
+        here.into_iter().filter_map(|card| self.judge(key, card)).collect()
+    }
+
+    /// Reaches the verdict of a process on a GPU, if its facts are there and nothing it needs is pending.
+    fn judge(&mut self, key: ProcessKey, card: &Card) -> Option<Opened> {
+        let court = &mut self.court;
+        let process = self.processes.get(&key).filter(|process| !process.stale)?;
+        let facts = on_gpu(process.facts.as_deref()?, card, &court.host);
+        let verdict = match court.rules.decide(&facts) {
+            Decision::Verdict(verdict) => verdict,
+            Decision::Pending(_) => return None,
+        };
+        if let Some(refusal) = verdict.refusal.filter(|refusal| *refusal != Refusal::NoRule) {
+            *court.failures.entry(refusal.name()).or_default() += 1;
+        }
+        let owner = court.payers.admit(&verdict.owner, court.rules.owner_limit());
+        let role = if court.rules.ignores(&facts) { Role::Ignored } else { Role::Holder };
+        let rule = RuleKey { rule: verdict.rule.unwrap_or_default(), evidence: verdict.evidence };
+        let series = self.series_of(key, &card.uuid, || labels(key, card, &facts, &owner));
+        let billing = Billing { owner, rule, role, series };
+        let place = self.processes.get_mut(&key)?.places.get_mut(&card.uuid)?;
+        match place.ticket.get() {
+            Some(earlier) if *earlier == billing => return None,
+            Some(_) => place.ticket = Ticket::default(),
+            None => {}
+        }
+        let billing = place.ticket.get_or_init(|| billing).clone();
+        Some((Arc::clone(&card.uuid), billing))
+    }
+
+    /// The series of a process on a GPU; `labels` are fixed at first sight.
+    fn series_of(
+        &mut self,
+        key: ProcessKey,
+        uuid: &Arc<str>,
+        labels: impl FnOnce() -> [Option<SeriesLabels>; 2],
+    ) -> [Option<SeriesId>; 2] {
+        let place = self.processes.get_mut(&key).and_then(|process| process.places.get_mut(uuid));
+        let Some(place) = place else { return [None; 2] };
+        *place.series.get_or_insert_with(|| {
+            let [process, workload] = labels();
+            let [processes, workloads] = &mut self.series;
+            let process = process.and_then(|labels| processes.enter(labels, &mut self.last_id));
+            [process, workload.and_then(|labels| workloads.enter(labels, &mut self.last_id))]
+        })
+    }
+}
+
+/// The labels of a process's series on a GPU, and of its workload's, if it is in one.
+fn labels(key: ProcessKey, card: &Card, facts: &Facts, owner: &Owner) -> [Option<SeriesLabels>; 2] {
+    let labels = |subject| SeriesLabels { uuid: Arc::clone(&card.uuid), subject, owner: Some(owner.clone()) };
+    let workload = facts.workload();
+    let process = Subject::Process {
+        pid: key.pid.to_string(),
+        comm: facts.text(&Field::Comm).into(),
+        user: facts.text(&Field::User).into(),
+        workload: workload.clone().unwrap_or_default(),
+    };
+    [Some(labels(process)), workload.map(|name| labels(Subject::Workload(name)))]
+}
+
+/// A process's facts, with those of the GPU it is on.
+fn on_gpu(facts: &Facts, card: &Card, host: &str) -> Facts {
+    let mut facts = facts.clone();
+    facts.set(Field::Gpu, card.index.to_string());
+    facts.set(Field::GpuUuid, &*card.uuid);
+    facts.set(Field::GpuModel, &*card.model);
+    facts.set(Field::Host, host);
+    facts
+}

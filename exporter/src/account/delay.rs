@@ -1,0 +1,324 @@
+//! The two waits of an interval: for the verdicts of its processes, and until it may be seen.
+//!
+//! An interval is divided when all its verdicts are there, at the latest when it is due to be seen; what has no
+//! verdict then is unattributed. From then on it is in the live book, and when it is due in the visible one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use wattribute::idle::Parts;
+use wattribute::meter::Metered;
+use wattribute::owner::Reserved;
+use wattribute::split::{Amounts, Basis, IdlePolicy, Interval, Occupant, Split, Utilizations};
+use wattribute::units::{Microseconds, Millijoules};
+
+use super::book::{Book, RuleKey, SeriesAmounts};
+use super::claims::{Billing, Ticket};
+use super::gpu::Presence;
+use super::series::SeriesId;
+
+/// A measured interval, with the tickets of those who were there.
+#[derive(Debug)]
+pub struct Draft {
+    /// When it ended, on the monotonic clock.
+    pub at: Microseconds,
+    pub uuid: Arc<str>,
+    pub metered: Metered,
+    pub parts: Parts,
+    pub policy: IdlePolicy,
+    pub utilizations: Utilizations,
+    pub occupants: Vec<(Presence, Ticket)>,
+}
+
+/// A divided interval.
+#[derive(Debug)]
+pub struct Settled {
+    pub uuid: Arc<str>,
+    pub elapsed: Microseconds,
+    pub basis: Basis,
+    /// How many processes had no verdict in time.
+    pub expired: u64,
+    pub book: Book,
+}
+
+impl Draft {
+    fn is_ready(&self) -> bool {
+        self.occupants.iter().all(|(_, ticket)| ticket.get().is_some())
+    }
+
+    /// Divides the interval with the verdicts that are there; who has none is unattributed.
+    fn settle(&self) -> Settled {
+        let nobody = Billing::unattributed([None; 2]);
+        let billings: Vec<&Billing> =
+            self.occupants.iter().map(|(_, ticket)| ticket.get().unwrap_or(&nobody)).collect();
+        let presences = self.occupants.iter().map(|(presence, _)| presence);
+        let occupants: Vec<Occupant<'_>> = presences.zip(&billings).map(occupant).collect();
+        let interval = Interval {
+            elapsed: self.metered.elapsed,
+            active: self.parts.active,
+            idle: self.parts.idle,
+            policy: self.policy,
+            utilizations: self.utilizations,
+            occupants: &occupants,
+            allocations: &[],
+        };
+        let split = interval.split();
+        let mut book = Book::default();
+        book.ledger.note(&self.uuid, &self.metered);
+        if let Err(imbalance) = book.ledger.book(&self.uuid, &interval, &split) {
+            tracing::error!(%imbalance, "an interval could not be divided: please report this");
+            book.ledger.book_whole(&self.uuid, self.metered.energy, Reserved::Unattributed);
+        }
+        for (billing, amounts) in billings.iter().zip(&split.occupants) {
+            book_process(&mut book, billing, *amounts);
+        }
+        *book.rules.entry(RuleKey::default()).or_default() += reserved_energy(&split);
+        let expired = self.occupants.iter().filter(|(_, ticket)| ticket.get().is_none()).count() as u64;
+        Settled {
+            uuid: Arc::clone(&self.uuid),
+            elapsed: self.metered.elapsed,
+            basis: split.basis,
+            expired,
+            book,
+        }
+    }
+}
+
+fn occupant<'a>((presence, billing): (&Presence, &&'a Billing)) -> Occupant<'a> {
+    let Presence { process, memory, busy, seen } = *presence;
+    Occupant { process, owner: &billing.owner, role: billing.role, memory, busy, seen }
+}
+
+fn book_process(book: &mut Book, billing: &Billing, amounts: Amounts) {
+    *book.rules.entry(billing.rule.clone()).or_default() += amounts.active + amounts.idle;
+    for id in billing.series.into_iter().flatten() {
+        *book.series.entry(id).or_default() += SeriesAmounts::from(amounts);
+    }
+}
+
+fn reserved_energy(split: &Split) -> Millijoules {
+    split.reserved.values().map(|amounts| amounts.active + amounts.idle).sum()
+}
+
+/// A draft that waits, and what it came to when it began to: final, if all its verdicts were there by then.
+#[derive(Debug)]
+struct Waiting {
+    draft: Draft,
+    provisional: Settled,
+}
+
+/// Holds intervals until they may be seen.
+#[derive(Debug, Default)]
+pub struct Delay {
+    delay: Microseconds,
+    waiting: Vec<Waiting>,
+    /// The sum of what those that wait would come to.
+    provisional: Book,
+    /// Divided and not yet visible, by when they are due; the number tells GPUs apart.
+    maturing: BTreeMap<(Microseconds, u64), Book>,
+    number: u64,
+    live: Book,
+    visible: Book,
+}
+
+impl Delay {
+    /// Begins with what an earlier run had made visible, and what it had not, which is due `delay` after `now`.
+    pub fn resume(delay: Microseconds, visible: Book, remainder: Book, now: Microseconds) -> Self {
+        let mut this = Self { delay, live: visible.clone(), visible, ..Self::default() };
+        this.book(now + delay, remainder);
+        this
+    }
+
+    /// A measured interval, to be divided when its verdicts are there. The accounts that it would need without them
+    /// are opened now: when it can wait no longer, they must have been seen at zero.
+    pub fn push(&mut self, draft: Draft) {
+        let provisional = draft.settle();
+        self.open(&provisional.book);
+        self.provisional.add(&provisional.book);
+        self.waiting.push(Waiting { draft, provisional });
+    }
+
+    /// Something that ended at `at` and needs no division.
+    pub fn push_whole(&mut self, at: Microseconds, book: Book) {
+        self.book(at + self.delay, book);
+    }
+
+    fn book(&mut self, due: Microseconds, book: Book) {
+        self.live.add(&book);
+        self.visible.open(&book);
+        self.number += 1;
+        self.maturing.insert((due, self.number), book);
+    }
+
+    /// When an interval is due to be seen. One whose verdict came late may need series that nobody has seen yet: they
+    /// are shown at zero for half the delay first.
+    fn due(&self, draft: &Draft, now: Microseconds) -> Microseconds {
+        let half = Microseconds(self.delay.0 / 2);
+        let is_late = draft.at + half < now;
+        let usual = draft.at + self.delay;
+        if is_late { usual.max(now + half) } else { usual }
+    }
+
+    /// Accounts that will be needed: they are visible at zero from now on.
+    pub fn open(&mut self, accounts: &Book) {
+        self.live.open(accounts);
+        self.visible.open(accounts);
+    }
+
+    /// Divides what is ready or can wait no longer, and makes visible what is due. Gives what was divided.
+    pub fn advance(&mut self, now: Microseconds) -> Vec<Settled> {
+        let horizon = now.saturating_sub(self.delay);
+        let is_due = |waiting: &Waiting| waiting.draft.is_ready() || waiting.draft.at <= horizon;
+        let (due, waiting): (Vec<Waiting>, _) =
+            std::mem::take(&mut self.waiting).into_iter().partition(is_due);
+        self.waiting = waiting;
+        let mut settled = Vec::with_capacity(due.len());
+        for Waiting { draft, provisional } in due {
+            self.provisional.subtract(&provisional.book);
+            let one = if provisional.expired == 0 { provisional } else { draft.settle() };
+            self.book(self.due(&draft, now), one.book.clone());
+            settled.push(one);
+        }
+        while let Some(entry) = self.maturing.first_entry().filter(|entry| entry.key().0 <= now) {
+            self.visible.add(&entry.remove());
+        }
+        settled
+    }
+
+    /// What may be seen.
+    pub fn visible(&self) -> &Book {
+        &self.visible
+    }
+
+    /// How many intervals wait for a verdict.
+    #[cfg(test)]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Everything divided so far.
+    #[cfg(test)]
+    pub fn live(&self) -> &Book {
+        &self.live
+    }
+
+    /// What is not yet visible; of intervals that still wait for a verdict, what they would come to without it.
+    pub fn remainder(&self) -> Book {
+        let mut remainder = self.live.clone();
+        remainder.subtract(&self.visible);
+        remainder.add(&self.provisional);
+        remainder
+    }
+
+    /// Removes series that have gone.
+    pub fn forget(&mut self, gone: &BTreeSet<SeriesId>) {
+        if gone.is_empty() {
+            return;
+        }
+        for book in [&mut self.live, &mut self.visible, &mut self.provisional] {
+            book.series.retain(|id, _| !gone.contains(id));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wattribute::facts::ProcessKey;
+    use wattribute::meter::EnergySource;
+    use wattribute::owner::Owner;
+    use wattribute::split::Role;
+
+    const DELAY: u64 = 60;
+
+    fn seconds(seconds: u64) -> Microseconds {
+        Microseconds(seconds * 1_000_000)
+    }
+
+    fn draft(second: u64, ticket: &Ticket) -> Draft {
+        let elapsed = Microseconds::SECOND;
+        let (energy, source) = (Millijoules(1000), EnergySource::Counter);
+        let process = ProcessKey { pid: 1, start: 1 };
+        let presence = Presence { process, memory: Some(1), busy: Microseconds(5), seen: elapsed };
+        Draft {
+            at: seconds(second),
+            uuid: "GPU-0".into(),
+            metered: Metered { elapsed, energy, source, reset: false, disbelieved: Millijoules::ZERO },
+            parts: Parts { idle: Millijoules::ZERO, active: energy },
+            policy: IdlePolicy::Holders,
+            utilizations: Utilizations::Known,
+            occupants: vec![(presence, Ticket::clone(ticket))],
+        }
+    }
+
+    fn delay() -> Delay {
+        Delay::resume(seconds(DELAY), Book::default(), Book::default(), Microseconds::ZERO)
+    }
+
+    fn ticket(team: &str) -> Ticket {
+        let (owner, rule) = (Owner::new([("team", team)]), RuleKey::default());
+        Ticket::new(Billing { owner, rule, role: Role::Holder, series: [None; 2] }.into())
+    }
+
+    /// The active energy of each team in a book.
+    #[track_caller]
+    fn check(book: &Book, want: &[(&str, u64)]) {
+        let owners = book.ledger.gpus().flat_map(|(_, account)| &account.owners);
+        let got: Vec<(&str, u64)> = owners.map(|(owner, amounts)| (owner.team(), amounts.active.0)).collect();
+        let got: Vec<(&str, u64)> = got.into_iter().filter(|(team, _)| *team != "unallocated").collect();
+        assert_eq!(got, want);
+        assert!(book.ledger.gpus().all(|(_, account)| account.residual() == 0));
+    }
+
+    #[test]
+    fn an_interval_is_live_at_once_and_visible_at_zero_until_it_is_due() {
+        let mut delay = delay();
+        delay.push(draft(1, &ticket("a")));
+        delay.advance(seconds(1));
+        check(delay.live(), &[("a", 1000)]);
+        check(delay.visible(), &[("a", 0)]);
+        delay.advance(seconds(60));
+        check(delay.visible(), &[("a", 0)]);
+        delay.advance(seconds(61));
+        check(delay.visible(), &[("a", 1000)]);
+    }
+
+    #[test]
+    fn a_verdict_that_comes_late_bills_the_time_it_was_waited_for() {
+        let (mut delay, late) = (delay(), Ticket::default());
+        delay.push(draft(1, &late));
+        assert!(delay.advance(seconds(60)).is_empty());
+        check(delay.visible(), &[("unattributed", 0)]);
+        check(&delay.remainder(), &[("unattributed", 1000)]);
+        late.set(ticket("a").get().unwrap().clone()).unwrap();
+        delay.advance(seconds(60));
+        check(&delay.remainder(), &[("a", 1000), ("unattributed", 0)]);
+    }
+
+    #[test]
+    fn a_verdict_that_never_comes_is_nobodys() {
+        let (mut delay, never) = (delay(), Ticket::default());
+        delay.push(draft(1, &never));
+        assert_eq!(delay.advance(seconds(61)).iter().map(|one| one.expired).sum::<u64>(), 1);
+        check(delay.visible(), &[("unattributed", 0)]);
+        delay.advance(seconds(91));
+        check(delay.visible(), &[("unattributed", 1000)]);
+    }
+
+    #[test]
+    fn a_restart_shows_what_was_visible_and_the_rest_when_it_is_due() {
+        let mut before = delay();
+        before.push(draft(1, &ticket("a")));
+        before.advance(seconds(1));
+        before.advance(seconds(61));
+        before.push(draft(62, &ticket("a")));
+        before.advance(seconds(62));
+        let mut after =
+            Delay::resume(seconds(DELAY), before.visible().clone(), before.remainder(), seconds(100));
+        check(after.visible(), &[("a", 1000)]);
+        after.advance(seconds(159));
+        check(after.visible(), &[("a", 1000)]);
+        after.advance(seconds(160));
+        check(after.visible(), &[("a", 2000)]);
+    }
+}

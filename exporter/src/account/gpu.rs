@@ -1,0 +1,273 @@
+//! One GPU's meters: turns its samples into intervals that are measured but not yet divided.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use wattribute::busy::{BusyMeter, Tick, Utilization};
+use wattribute::facts::ProcessKey;
+use wattribute::idle::{IdleLearner, IdleMeter, Parts};
+use wattribute::meter::{Counter, EnergyMeter, EnergySource, Metered, Reading};
+use wattribute::units::{Microseconds, Millijoules, Milliwatts};
+
+use crate::sample::{Card, Gauges, Sample};
+
+/// The counter is compared with power over this time.
+const COMPARED_TIME: Microseconds = Microseconds(120_000_000);
+
+/// How long an interval goes on for want of a utilisation sample: longer than the driver's longest sample period.
+const UTILIZATION_PATIENCE: Microseconds = Microseconds(1_500_000);
+
+/// Where the idle power in force comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdleBasis {
+    Configured,
+    Learnt,
+    Unknown,
+}
+
+/// A process in an interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Presence {
+    pub process: ProcessKey,
+    /// GPU memory in bytes.
+    pub memory: Option<u64>,
+    pub busy: Microseconds,
+    /// How much of the interval it was seen for.
+    pub seen: Microseconds,
+}
+
+/// What a GPU drew in an interval, and who was there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Measured {
+    /// Somebody looked from beginning to end.
+    Interval { metered: Metered, parts: Parts, presences: Vec<Presence>, utilization_known: bool },
+    /// The exporter did not run.
+    Gap(Metered),
+}
+
+/// A process that the driver lists now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    pub process: ProcessKey,
+    /// GPU memory in bytes.
+    pub memory: Option<u64>,
+    /// How long it has lived; `None` where that is unknown.
+    pub age: Option<Microseconds>,
+}
+
+/// Who was there at the end of an interval, and until when those were who went.
+pub struct Attendance<'a> {
+    pub listed: &'a [Listed],
+    pub ended: &'a dyn Fn(ProcessKey) -> Option<Microseconds>,
+}
+
+/// The meters of one GPU, and its latest readings.
+#[derive(Debug)]
+pub struct Gpu {
+    pub card: Card,
+    meter: EnergyMeter,
+    gap: bool,
+    comparison: Comparison,
+    idle: IdleMeter,
+    learner: IdleLearner,
+    busy: BusyMeter,
+    present: BTreeMap<ProcessKey, Option<u64>>,
+    /// Share of the last interval in which each was busy; empty where that is unknown.
+    utilization: BTreeMap<ProcessKey, f64>,
+    /// From the last complete sample.
+    pub latest: Option<Latest>,
+}
+
+/// The readings of a GPU that are shown as they are.
+#[derive(Clone, Copy, Debug)]
+pub struct Latest {
+    pub unix: Microseconds,
+    pub power: Option<Milliwatts>,
+    pub gauges: Gauges,
+    pub source: Option<EnergySource>,
+    pub idle_basis: IdleBasis,
+    pub idle_power: Option<Milliwatts>,
+    pub disagreement: Option<f64>,
+}
+
+impl Gpu {
+    /// The meters of a card that was found.
+    pub fn new(card: Card) -> Self {
+        let meter = EnergyMeter::new(card.max_power);
+        Self {
+            card,
+            meter,
+            gap: false,
+            comparison: Comparison::default(),
+            idle: IdleMeter::default(),
+            learner: IdleLearner::default(),
+            busy: BusyMeter::default(),
+            present: BTreeMap::new(),
+            utilization: BTreeMap::new(),
+            latest: None,
+        }
+    }
+
+    /// Continues after an earlier run: the first interval is the gap.
+    pub fn resume(&mut self, last: Option<Reading>, learnt: Option<Milliwatts>) {
+        self.learner = IdleLearner::knowing(learnt);
+        if let Some(last) = last {
+            self.meter.resume(last);
+            self.gap = true;
+        }
+    }
+
+    /// What the next run needs to continue.
+    pub fn progress(&self) -> (Option<Reading>, Option<Milliwatts>) {
+        (self.meter.last(), self.learner.learnt())
+    }
+
+    /// The processes of the last complete sample.
+    pub fn present(&self) -> impl Iterator<Item = ProcessKey> {
+        self.present.keys().copied()
+    }
+
+    /// The process of the last complete sample that had this pid, if it was a known one.
+    pub fn present_with(&self, pid: u32) -> Option<ProcessKey> {
+        let all = ProcessKey { pid, start: 1 }..=ProcessKey { pid, start: u64::MAX };
+        self.present.range(all).next().map(|(key, _)| *key)
+    }
+
+    /// Whether a process was in the last complete sample.
+    pub fn is_present(&self, process: ProcessKey) -> bool {
+        self.present.contains_key(&process)
+    }
+
+    /// The processes of the last complete sample, with their GPU memory in bytes and the share of the last interval
+    /// in which they were busy.
+    pub fn occupancy(&self) -> impl Iterator<Item = (ProcessKey, Option<u64>, Option<f64>)> {
+        self.present.iter().map(|(key, memory)| (*key, *memory, self.utilization.get(key).copied()))
+    }
+
+    /// Takes a complete sample; gives the interval that it ends, if it ends one.
+    pub fn measure(
+        &mut self,
+        sample: &Sample,
+        attendance: &Attendance<'_>,
+        configured: Option<Milliwatts>,
+    ) -> Option<Measured> {
+        if self.awaits_utilization(sample) {
+            return None;
+        }
+        let reading = Reading { at: sample.at, counter: sample.counter, power: sample.power };
+        let metered = self.meter.read(reading);
+        let disagreement = self.comparison.compare(reading, metered);
+        match (attendance.listed.is_empty(), sample.power) {
+            (true, Some(power)) => self.learner.vacant(sample.at, power),
+            _ => self.learner.busy(),
+        }
+        let (idle_power, idle_basis) = match (configured, self.learner.learnt()) {
+            (Some(power), _) => (Some(power), IdleBasis::Configured),
+            (None, Some(power)) => (Some(power), IdleBasis::Learnt),
+            (None, None) => (None, IdleBasis::Unknown),
+        };
+        let source = metered.map(|one| one.source).or(self.latest.and_then(|latest| latest.source));
+        let (unix, power, gauges) = (sample.unix, sample.power, sample.gauges);
+        self.latest = Some(Latest { unix, power, gauges, source, idle_basis, idle_power, disagreement });
+        let presences =
+            self.presences(sample, attendance, metered.map_or(Microseconds::ZERO, |one| one.elapsed));
+        let metered = metered?;
+        if std::mem::take(&mut self.gap) {
+            return Some(Measured::Gap(metered));
+        }
+        let parts = self.idle.divide(metered.energy, metered.elapsed, idle_power);
+        let utilization_known =
+            sample.processes.as_ref().is_some_and(|processes| processes.utilization.is_some());
+        let ratio = |one: &Presence| (one.process, one.busy.as_seconds() / metered.elapsed.as_seconds());
+        let known = presences.iter().filter(|_| utilization_known);
+        self.utilization = known.map(ratio).collect();
+        Some(Measured::Interval { metered, parts, presences, utilization_known })
+    }
+
+    /// Whether the GPU works for somebody, and the driver has yet to say for whom: it samples utilisation up to once a
+    /// second, and what it has not sampled yet must not be taken for idleness. The interval goes on for so long.
+    fn awaits_utilization(&self, sample: &Sample) -> bool {
+        let Some(last) = self.meter.last().filter(|_| !self.gap) else { return false };
+        let is_silent = sample.processes.as_ref().is_some_and(|processes| {
+            processes.utilization.as_ref().is_some_and(Vec::is_empty)
+                && processes.running.as_ref().is_some_and(|running| !running.is_empty())
+        });
+        let works = sample.gauges.utilization != Some(0.0);
+        is_silent && works && sample.at.saturating_sub(last.at) < UTILIZATION_PATIENCE
+    }
+
+    /// Who was there in the interval that ends with this sample; remembers who is there now.
+    fn presences(
+        &mut self,
+        sample: &Sample,
+        attendance: &Attendance<'_>,
+        elapsed: Microseconds,
+    ) -> Vec<Presence> {
+        let tick = Tick { from: sample.unix.saturating_sub(elapsed), to: sample.unix };
+        for one in attendance.listed {
+            let born = one.age.map_or(tick.from, |age| sample.unix.saturating_sub(age));
+            self.busy.enter(one.process, born.max(tick.from));
+        }
+        let now: BTreeMap<ProcessKey, &Listed> =
+            attendance.listed.iter().map(|one| (one.process, one)).collect();
+        let busy = self.busy.busy(tick, &self.utilizations(sample, &now));
+        let busy_of = |key| busy.get(&key).copied().unwrap_or_default();
+        let stayed = |one: &Listed| {
+            let seen = match (self.present.contains_key(&one.process), one.age) {
+                (false, Some(age)) => age.min(elapsed),
+                _ => elapsed,
+            };
+            Presence { process: one.process, memory: one.memory, busy: busy_of(one.process), seen }
+        };
+        let left = |(&process, &memory): (&ProcessKey, &Option<u64>)| {
+            let began = sample.at.saturating_sub(elapsed);
+            // Without a known end (it only closed its context, say) it left, on the average, in the middle.
+            let middle = Microseconds(elapsed.0 / 2);
+            let seen = (attendance.ended)(process).map_or(middle, |ended| ended.saturating_sub(began));
+            Presence { process, memory, busy: busy_of(process), seen: seen.min(elapsed) }
+        };
+        let leavers = self.present.iter().filter(|(key, _)| !now.contains_key(key));
+        let gone: Vec<Presence> = leavers.map(left).collect();
+        let presences = now.values().map(|one| stayed(one)).chain(gone.iter().copied()).collect();
+        gone.iter().for_each(|one| self.busy.leave(one.process));
+        self.present = attendance.listed.iter().map(|one| (one.process, one.memory)).collect();
+        presences
+    }
+
+    /// The driver's samples, by process: of those listed now, else of those that have just left.
+    fn utilizations(&self, sample: &Sample, now: &BTreeMap<ProcessKey, &Listed>) -> Vec<Utilization> {
+        let by_pid: BTreeMap<u32, ProcessKey> =
+            self.present.keys().chain(now.keys()).map(|key| (key.pid, *key)).collect();
+        let samples = sample.processes.iter().flat_map(|processes| processes.utilization.iter().flatten());
+        let to_utilization = |one: &crate::sample::SmSample| {
+            let sm_percent = u8::try_from(one.percent).ok()?;
+            Some(Utilization { process: *by_pid.get(&one.pid)?, at: one.at, sm_percent })
+        };
+        samples.filter_map(to_utilization).collect()
+    }
+}
+
+/// Compares the counter with power × time.
+#[derive(Debug, Default)]
+struct Comparison {
+    by_power: EnergyMeter,
+    /// When, by the counter, by power.
+    window: VecDeque<(Microseconds, Millijoules, Millijoules)>,
+}
+
+impl Comparison {
+    /// How far the counter was from power × time over the last two minutes: 0.01 is 1 % more.
+    #[expect(clippy::cast_precision_loss, reason = "a ratio for display")]
+    fn compare(&mut self, reading: Reading, metered: Option<Metered>) -> Option<f64> {
+        let by_power = self.by_power.read(Reading { counter: Counter::Unsupported, ..reading });
+        let counted = metered.filter(|one| one.source == EnergySource::Counter);
+        if let (Some(counted), Some(by_power)) = (counted, by_power) {
+            self.window.push_back((reading.at, counted.energy, by_power.energy));
+        }
+        while self.window.front().is_some_and(|(at, ..)| reading.at.saturating_sub(*at) > COMPARED_TIME) {
+            self.window.pop_front();
+        }
+        let by_counter: Millijoules = self.window.iter().map(|(_, energy, _)| *energy).sum();
+        let by_power: Millijoules = self.window.iter().map(|(.., energy)| *energy).sum();
+        (by_power > Millijoules::ZERO).then(|| by_counter.0 as f64 / by_power.0 as f64 - 1.0)
+    }
+}

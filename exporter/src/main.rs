@@ -1,0 +1,53 @@
+//! The `wattribute` binary: reads the command line and runs the command.
+
+mod account;
+mod cli;
+mod clock;
+mod commands;
+mod demo;
+mod expose;
+mod identify;
+mod log;
+mod publish;
+mod reload;
+mod rules_file;
+mod sample;
+mod serve;
+mod settings;
+mod showcase;
+mod slurm;
+mod source;
+mod state;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        Some(Command::Check(check)) => commands::check(&check),
+        Some(Command::Explain(explain)) => commands::explain(&explain),
+        Some(Command::Serve(typed)) => run(typed),
+        None => run(cli.serve),
+    }
+}
+
+fn run(typed: cli::Serve) -> ExitCode {
+    let settings = match settings::Serve::check(typed) {
+        Ok(settings) => settings,
+        Err(errors) => return fail(&errors.join("\n"), 2),
+    };
+    log::start(settings.log);
+    match serve::run(&settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, 1),
+    }
+}
+
+fn fail(error: &str, code: u8) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "{error}");
+    ExitCode::from(code)
+}

@@ -1,0 +1,212 @@
+//! Runs the exporter: the one file that sees all five stages, and joins them.
+//!
+//! sample ▸ identify ▸ attribute ▸ account ▸ expose. The stages are threads that speak by channels; what may block
+//! (the driver, /proc, the disk, a client) blocks its own thread only.
+
+use std::path::Path;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use std::{fs, io};
+
+use tokio::sync::Semaphore;
+use wattribute::rules::{RuleSet, Source};
+
+use crate::account::{Accountant, Config, Event, Inheritance, Neighbours};
+use crate::expose::http::Server;
+use crate::expose::routes::{Live, Site};
+use crate::publish::{self, Durable, Outbox};
+use crate::reload::{Reloader, Signals, Standing};
+use crate::settings::Serve;
+use crate::showcase::Showcase;
+use crate::source::Gpus;
+use crate::state::format::{self, State};
+use crate::state::{OpenError, StateDir};
+use crate::{clock, demo, rules_file};
+
+/// How long requests in progress may take when the exporter stops.
+const GRACE: Duration = Duration::from_millis(500);
+/// How long the last books may take to disk when the exporter stops.
+const FINISH: Duration = Duration::from_secs(1);
+
+/// Runs until told to stop.
+///
+/// # Errors
+/// What keeps it from starting; nothing is left half-started.
+pub fn run(settings: &Serve) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|error| format!("no threads for HTTP: {error}"))?;
+    let outcome = runtime.block_on(serve(settings));
+    // A driver that hangs, or a disk, must not keep the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(settings: &Serve) -> Result<(), String> {
+    let mut signals = Signals::new().map_err(|error| format!("signals cannot be received: {error}"))?;
+    let rules = load_rules(settings)?;
+    let opening = settings.clone();
+    let opening = tokio::task::spawn_blocking(move || Gpus::open(&opening));
+    let gpus = tokio::select! {
+        gpus = opening => gpus.map_err(|error| format!("the driver cannot be opened: {error}"))??,
+        // The driver may hang.
+        () = signals.stop() => return Ok(()),
+    };
+    let past = Past::open(settings)?;
+    let server = Server::bind(&settings.web.listen_addresses).await.map_err(|error| error.to_string())?;
+    greet(&server, &gpus, &rules);
+
+    let (events, inbox) = mpsc::channel();
+    let standing = Arc::new(Mutex::new(Standing::in_force(&rules)));
+    let showcase = Showcase::new(gpus.name(), Arc::clone(&standing));
+    let live = showcase.live();
+    let beginning = Beginning { past, rules, showcase, events: events.clone(), inbox };
+    let books = start(settings, &gpus, beginning);
+    let books = books.map_err(|error| format!("the exporter cannot start its threads: {error}"))?;
+    let sampling = gpus.sample(settings.sample_interval, &events);
+    let sampling = sampling.map_err(|error| format!("the exporter cannot start its threads: {error}"))?;
+
+    let (reload, requests) = tokio::sync::mpsc::channel(1);
+    let turn = Arc::default();
+    let reloader = Reloader { paths: settings.rules_files.clone(), standing, events: events.clone(), turn };
+    let stop = signals.until_stop(requests, reloader);
+    server.serve(Arc::new(site(settings, live, reload)), stop, GRACE).await;
+
+    drop(sampling);
+    let end = tokio::task::spawn_blocking(move || books.finish(&events));
+    match tokio::time::timeout(FINISH, end).await {
+        Ok(_) => tracing::info!("wattribute stopped"),
+        Err(_) => tracing::error!("wattribute stopped before its last books were written"),
+    }
+    Ok(())
+}
+
+fn site(
+    settings: &Serve,
+    live: Arc<Live>,
+    reload: tokio::sync::mpsc::Sender<crate::expose::routes::Reload>,
+) -> Site {
+    Site {
+        live,
+        telemetry_path: settings.web.telemetry_path.clone(),
+        scrapes: settings.web.max_requests.map(Semaphore::new),
+        reload: settings.web.enable_lifecycle.then_some(reload),
+    }
+}
+
+/// The rules files that were given; else, for the demo, its own.
+fn load_rules(settings: &Serve) -> Result<Arc<RuleSet>, String> {
+    let is_demo = settings.source == crate::settings::Source::Demo;
+    if !is_demo || !settings.rules_files.is_empty() {
+        return rules_file::load(&settings.rules_files).map(Arc::new);
+    }
+    let source = Source { name: "demo.yaml".into(), text: demo::RULES.into() };
+    let no_tables = &mut |_: &str, _: &str| Err("the demo's rules have no files".into());
+    RuleSet::load(&[source], no_tables).map(Arc::new).map_err(|problems| problems.to_string())
+}
+
+fn greet(server: &Server, gpus: &Gpus, rules: &RuleSet) {
+    let addresses: Vec<String> =
+        server.addresses().iter().map(|address| format!("http://{address}")).collect();
+    let (source, version) = (gpus.name(), env!("CARGO_PKG_VERSION"));
+    let (gpus, rules, addresses) = (gpus.count(), rules.rule_count(), addresses.join(" "));
+    tracing::info!(addresses, source, gpus, rules, version, "wattribute serves");
+    if source != "nvml" {
+        tracing::warn!("the data are simulated: this energy is nobody's");
+    }
+}
+
+/// The state directory, and what an earlier run left in it.
+struct Past {
+    durable: Option<Durable>,
+    state: Option<State>,
+    boot_id: String,
+}
+
+impl Past {
+    fn open(settings: &Serve) -> Result<Self, String> {
+        let Some(folder) = &settings.state_dir else {
+            return Ok(Self { durable: None, state: None, boot_id: String::new() });
+        };
+        let say = |what: &dyn std::fmt::Display| format!("--state.dir {}: {what}", folder.display());
+        let folder = StateDir::open(folder).map_err(|error| match error {
+            OpenError::Taken => say(&"another wattribute uses it: give each its own"),
+            OpenError::Io(error) => say(&format!("{error}: choose a folder that wattribute may write to")),
+        })?;
+        let boot_id = fs::read_to_string(Path::new("/proc/sys/kernel/random/boot_id")).unwrap_or_default();
+        let text = folder.read().map_err(|error| say(&format!("the state in it cannot be read: {error}")))?;
+        let state = match text.as_deref().map(format::read) {
+            None => None,
+            Some(Ok(state)) => Some(state),
+            Some(Err(what)) => {
+                let aside =
+                    folder.set_aside().map_err(|error| say(&format!("{what}; {error}: remove it")))?;
+                tracing::error!(what, aside = %aside.display(), "the state cannot be used: accounting begins at zero");
+                None
+            }
+        };
+        let durable = Some(Durable { folder, boot_id: boot_id.clone() });
+        Ok(Self { durable, state, boot_id })
+    }
+}
+
+/// The stages behind the samples, running.
+struct Books {
+    accountant: JoinHandle<()>,
+    publisher: JoinHandle<()>,
+    outbox: Outbox,
+}
+
+impl Books {
+    /// Lets the accountant write its last books, and the publisher bring them to disk.
+    fn finish(self, events: &Sender<Event>) {
+        // Each has gone already if the channel is closed or the thread has ended.
+        let _ = events.send(Event::Stop);
+        let _ = self.accountant.join();
+        self.outbox.close();
+        let _ = self.publisher.join();
+    }
+}
+
+/// What the stages behind the samples begin with.
+struct Beginning {
+    past: Past,
+    rules: Arc<RuleSet>,
+    showcase: Showcase,
+    events: Sender<Event>,
+    inbox: Receiver<Event>,
+}
+
+/// Starts the stages behind the samples.
+fn start(settings: &Serve, gpus: &Gpus, beginning: Beginning) -> io::Result<Books> {
+    let Beginning { past, rules, showcase, events, inbox } = beginning;
+    let outbox = Outbox::default();
+    let show = move |snapshot, failed| showcase.show(snapshot, failed);
+    let publisher = publish::spawn(outbox.clone(), past.durable, show)?;
+    let put = outbox.clone();
+    let neighbours = Neighbours {
+        identify: gpus.identify(events)?,
+        key_of: gpus.keys(),
+        publish: Box::new(move |snapshot| put.put(snapshot)),
+    };
+    let config = Config {
+        begins: clock::monotonic(),
+        interval: settings.sample_interval,
+        delay: settings.exposition_delay,
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        process_series: settings.processes_max_series,
+        workload_series: settings.workloads_max_series,
+    };
+    let (state, boot_id) = (past.state, past.boot_id);
+    let run = move || {
+        let accountant = Accountant::new(config, neighbours, rules, |enter| {
+            state.map_or_else(Inheritance::default, |state| {
+                state.inherit((&boot_id, clock::monotonic()), enter)
+            })
+        });
+        accountant.run(&inbox);
+    };
+    let accountant = thread::Builder::new().name("account".into()).spawn(run)?;
+    Ok(Books { accountant, publisher, outbox })
+}

@@ -1,0 +1,306 @@
+//! What the program needs, out of what the user typed: checked, complete, and without contradictions.
+//!
+//! Pure: it opens and resolves nothing. All errors of a command line are reported at once.
+
+use crate::cli;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
+const DELAY: Duration = Duration::from_secs(60);
+/// So that a person who tries the demo need not wait a minute for the first joule.
+const DEMO_DELAY: Duration = Duration::from_secs(5);
+/// Intervals of a GPU that are kept until they may be seen.
+const MOST_WAITING: u32 = 3600;
+const LONGEST_DELAY: Duration = Duration::from_secs(3600);
+
+/// Everything that `serve` needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Serve {
+    /// What is served where.
+    pub web: Web,
+    /// Rules files and folders, in the order given; none means that everything is unattributed.
+    pub rules_files: Vec<PathBuf>,
+    /// The time between two samples.
+    pub sample_interval: Duration,
+    /// How far behind the ledger the counters are exposed; at least two sample intervals.
+    pub exposition_delay: Duration,
+    /// Where the ledger is kept over restarts, if it is.
+    pub state_dir: Option<PathBuf>,
+    /// How many processes have series of their own.
+    pub processes_max_series: usize,
+    /// How many workloads have series of their own.
+    pub workloads_max_series: usize,
+    /// Where the readings come from.
+    pub source: Source,
+    /// Where the host's /proc is mounted.
+    pub procfs: PathBuf,
+    /// What is logged and how.
+    pub log: Log,
+}
+
+/// What is served where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Web {
+    /// `host:port`, `[IPv6]:port` or `:port`; at least one, none twice.
+    pub listen_addresses: Vec<String>,
+    /// The path of the metrics; begins with a slash and is no other page's.
+    pub telemetry_path: String,
+    /// How many scrapes may run at once; `None` is no limit.
+    pub max_requests: Option<usize>,
+    /// Whether the rules can be reloaded over HTTP.
+    pub enable_lifecycle: bool,
+}
+
+/// Where the readings come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The NVIDIA driver.
+    Nvml {
+        /// Its library, if not the one that the loader finds.
+        library: Option<PathBuf>,
+    },
+    /// Simulated GPUs.
+    Demo,
+}
+
+/// What is logged and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The least severe events that are logged.
+    pub level: cli::LogLevel,
+    /// How they are written.
+    pub format: cli::LogFormat,
+}
+
+/// What to say when `--source` is nvml and the driver cannot be had: the driver's problem and the way out.
+#[must_use]
+pub fn no_driver(problem: &str) -> String {
+    format!(
+        "no GPU can be read: {problem}: see to the NVIDIA driver, or try simulated GPUs with --source demo"
+    )
+}
+
+impl Serve {
+    /// Checks what was typed.
+    ///
+    /// # Errors
+    /// Everything that is wrong, a line each: flag: what: way out.
+    pub fn check(typed: cli::Serve) -> Result<Self, Vec<String>> {
+        let delay = if typed.source.as_deref() == Some("demo") { DEMO_DELAY } else { DELAY };
+        let delay = typed.exposition_delay.unwrap_or(delay);
+        let times = times(typed.sample_interval, delay);
+        let path = telemetry_path(&typed.telemetry_path);
+        let state = state(typed.source.as_deref(), typed.state_dir.is_some());
+        let mut errors: Vec<String> = [times, path, state].into_iter().filter_map(Result::err).collect();
+        errors.extend(listen_addresses(&typed.listen_addresses));
+        let source = match source(typed.source.as_deref(), typed.nvml_library) {
+            Ok(source) if errors.is_empty() => source,
+            Ok(_) => return Err(errors),
+            Err(error) => {
+                errors.push(error);
+                return Err(errors);
+            }
+        };
+        Ok(Self {
+            web: Web {
+                listen_addresses: typed.listen_addresses,
+                telemetry_path: typed.telemetry_path,
+                max_requests: Some(typed.max_requests).filter(|limit| *limit > 0),
+                enable_lifecycle: typed.enable_lifecycle,
+            },
+            rules_files: typed.rules_files,
+            sample_interval: typed.sample_interval,
+            exposition_delay: delay,
+            state_dir: typed.state_dir,
+            processes_max_series: typed.processes_max_series,
+            workloads_max_series: typed.workloads_max_series,
+            source,
+            procfs: typed.procfs,
+            log: Log { level: typed.log_level, format: typed.log_format },
+        })
+    }
+}
+
+fn source(typed: Option<&str>, library: Option<PathBuf>) -> Result<Source, String> {
+    match (typed, library) {
+        (None | Some("nvml"), library) => Ok(Source::Nvml { library }),
+        (Some("demo"), None) => Ok(Source::Demo),
+        (Some("demo"), Some(_)) => {
+            Err("--nvml.library: simulated GPUs need no driver: leave it out, or --source demo".into())
+        }
+        (Some(other), _) => {
+            Err(format!("--source {other}: captures cannot be replayed yet: use nvml or demo"))
+        }
+    }
+}
+
+/// Simulated joules must never stand in a ledger that real ones go on with.
+fn state(source: Option<&str>, is_given: bool) -> Result<(), String> {
+    if source == Some("demo") && is_given {
+        return Err("--state.dir: simulated energy is not kept: leave it out, or --source demo".into());
+    }
+    Ok(())
+}
+
+fn times(interval: Duration, delay: Duration) -> Result<(), String> {
+    if !(SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&interval) {
+        return Err(format!("--sample.interval {interval:?}: out of range: choose from 100ms to 1m"));
+    }
+    if delay < interval * 2 {
+        return Err(format!(
+            "--exposition.delay {delay:?}: shorter than two sample intervals of {interval:?}: \
+             choose at least {:?}, and at least two scrape intervals",
+            interval * 2
+        ));
+    }
+    if delay > interval * MOST_WAITING {
+        return Err(format!(
+            "--exposition.delay {delay:?}: more than {MOST_WAITING} sample intervals of {interval:?}, which are all \
+             kept in memory: choose at most {:?}, or a longer --sample.interval",
+            interval * MOST_WAITING
+        ));
+    }
+    if delay > LONGEST_DELAY {
+        return Err(format!("--exposition.delay {delay:?}: too long: choose 1h at most"));
+    }
+    Ok(())
+}
+
+fn telemetry_path(path: &str) -> Result<(), String> {
+    let wrong = |what| Err(format!("--web.telemetry-path {path}: {what}: choose one like /metrics"));
+    if !path.starts_with('/') {
+        return wrong("it must begin with a slash");
+    }
+    if path.starts_with("/-/") || path.starts_with("/api/") {
+        return wrong("that part of the site is taken");
+    }
+    if !path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte)) {
+        return wrong("only letters, digits and / - _ . ~ may be in it");
+    }
+    Ok(())
+}
+
+fn listen_addresses(addresses: &[String]) -> Vec<String> {
+    let wrong = |address: &String, what| {
+        format!("--web.listen-address {address}: {what}: write host:port, [IPv6]:port or :port")
+    };
+    let mut errors = Vec::new();
+    for (index, address) in addresses.iter().enumerate() {
+        let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
+        if port.parse::<u16>().is_err() || !port.bytes().all(|byte| byte.is_ascii_digit()) {
+            errors.push(wrong(address, "there is no port from 0 to 65535"));
+        } else if host.contains(':') != (host.starts_with('[') && host.ends_with(']')) {
+            errors.push(wrong(address, "an IPv6 address, and only that, stands in brackets"));
+        } else if addresses[..index].contains(address) && port != "0" {
+            errors.push(wrong(address, "it is given twice"));
+        }
+    }
+    errors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn settings(line: &str) -> Result<Serve, Vec<String>> {
+        let words = std::iter::once("wattribute").chain(line.split_whitespace());
+        Serve::check(cli::Cli::try_parse_from(words).expect("flags").serve)
+    }
+
+    #[track_caller]
+    fn refused(line: &str, want: &[&str]) {
+        assert_eq!(settings(line).expect_err(line), want);
+    }
+
+    #[test]
+    fn nothing_typed_is_enough() {
+        let settings = settings("").expect("the defaults");
+        assert_eq!(settings.source, Source::Nvml { library: None });
+        assert_eq!(settings.exposition_delay, Duration::from_secs(60));
+        assert_eq!(settings.web.max_requests, Some(40));
+        assert!(!settings.web.enable_lifecycle && settings.state_dir.is_none());
+    }
+
+    #[test]
+    fn what_is_typed_is_taken() {
+        let settings = settings(
+            "--source=nvml --nvml.library=/x.so --web.max-requests=0 --web.enable-lifecycle --state.dir=/s \
+             --web.listen-address=[::1]:1 --web.listen-address=:2 --web.listen-address=localhost:3",
+        );
+        let settings = settings.expect("they fit together");
+        assert_eq!(settings.source, Source::Nvml { library: Some("/x.so".into()) });
+        assert_eq!(settings.web.max_requests, None);
+        assert!(settings.web.enable_lifecycle && settings.web.listen_addresses.len() == 3);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_all_at_once() {
+        refused(
+            "--source=a.capture --sample.interval=2m --web.telemetry-path=metrics --web.listen-address=9100",
+            &[
+                "--sample.interval 120s: out of range: choose from 100ms to 1m",
+                "--web.telemetry-path metrics: it must begin with a slash: choose one like /metrics",
+                "--web.listen-address 9100: there is no port from 0 to 65535: write host:port, [IPv6]:port or :port",
+                "--source a.capture: captures cannot be replayed yet: use nvml or demo",
+            ],
+        );
+    }
+
+    #[test]
+    fn simulated_gpus_have_no_driver() {
+        let want = "--nvml.library: simulated GPUs need no driver: leave it out, or --source demo";
+        refused("--source=demo --nvml.library=/x.so", &[want]);
+    }
+
+    #[test]
+    fn the_delay_is_two_intervals_at_least() {
+        let want = "--exposition.delay 1.5s: shorter than two sample intervals of 1s: \
+                    choose at least 2s, and at least two scrape intervals";
+        refused("--exposition.delay=1s500ms", &[want]);
+        assert!(settings("--exposition.delay=2s").is_ok());
+        refused(
+            "--sample.interval=10s --exposition.delay=2h",
+            &["--exposition.delay 7200s: too long: choose 1h at most"],
+        );
+        refused(
+            "--sample.interval=100ms --exposition.delay=10m",
+            &[
+                "--exposition.delay 600s: more than 3600 sample intervals of 100ms, which are all kept in memory: \
+               choose at most 360s, or a longer --sample.interval",
+            ],
+        );
+    }
+
+    #[test]
+    fn an_address_has_a_port_and_is_given_once() {
+        let way_out = "write host:port, [IPv6]:port or :port";
+        for (address, what) in [
+            ("::1:80", "an IPv6 address, and only that, stands in brackets"),
+            ("[x]:80", "an IPv6 address, and only that, stands in brackets"),
+            ("x:65536", "there is no port from 0 to 65535"),
+            ("x:+1", "there is no port from 0 to 65535"),
+        ] {
+            let want = format!("--web.listen-address {address}: {what}: {way_out}");
+            refused(&format!("--web.listen-address={address}"), &[&want]);
+        }
+        let want = format!("--web.listen-address :1: it is given twice: {way_out}");
+        refused("--web.listen-address=:1,:1", &[&want]);
+    }
+
+    #[test]
+    fn the_metrics_take_no_other_pages_path() {
+        for path in ["/-/ready", "/api/v1/processes", "/a?b", "/a b"].map(str::to_owned) {
+            assert!(telemetry_path(&path).is_err(), "{path}");
+        }
+        assert!(telemetry_path("/").is_ok() && telemetry_path("/gpu/metrics").is_ok());
+    }
+
+    #[test]
+    fn without_a_driver_the_way_out_is_named() {
+        let message = no_driver("libnvidia-ml.so.1 was not found");
+        assert!(message.contains("libnvidia-ml.so.1 was not found") && message.contains("--source demo"));
+    }
+}

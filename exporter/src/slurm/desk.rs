@@ -1,0 +1,283 @@
+//! What is asked of Slurm and when, and what is told of each process: all decisions of the stage, without its thread,
+//! its clock or its program.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wattribute::facts::{Facts, Field, ProcessKey};
+
+use super::parse::Job;
+use super::scontrol::Answer;
+use crate::identify::Event;
+
+/// The fields that Slurm knows.
+pub const FIELDS: [Field; 4] =
+    [Field::SlurmAccount, Field::SlurmUser, Field::SlurmPartition, Field::SlurmJobName];
+
+/// The time between two questions is at least this: ten in a second.
+const PACE: Duration = Duration::from_millis(100);
+/// How long to wait after the first failure, and how long at most.
+const BACK_OFF: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
+/// How old an answer may be while the job runs; then it is asked for again, and stands until the new one is there.
+const FRESH: Duration = Duration::from_secs(3600);
+/// How long a job is remembered after its last process ended.
+const LINGER: Duration = Duration::from_secs(300);
+/// How many jobs without a process are remembered at most.
+const MOST_IDLE: usize = 1024;
+
+/// What is to be done next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Ask of this job now.
+    Ask(u32),
+    /// Look again then; `None` is when something is heard.
+    Wait(Option<Instant>),
+}
+
+/// All that is known of processes and jobs.
+#[derive(Debug, Default)]
+pub struct Desk {
+    /// Whether any rule names one of the fields.
+    wanted: bool,
+    watched: HashMap<ProcessKey, Watched>,
+    jobs: HashMap<u32, Case>,
+    /// When the next question may be asked.
+    free: Option<Instant>,
+}
+
+/// A process that the account stage wants to hear of.
+#[derive(Debug, Default)]
+struct Watched {
+    heard: Option<Heard>,
+    /// Whether it was told that it is not its job's user.
+    mismatched: bool,
+    /// It ended, or nobody watches it any more; it stays until its job has an answer.
+    gone: bool,
+}
+
+/// What identify said last of a process in a job.
+#[derive(Clone, Debug)]
+struct Heard {
+    job: u32,
+    generation: u64,
+    facts: Arc<Facts>,
+}
+
+/// A job.
+#[derive(Debug)]
+struct Case {
+    /// `None`: not yet. `Some(None)`: there is no such job.
+    answer: Option<Option<Job>>,
+    processes: BTreeSet<ProcessKey>,
+    /// When to ask next.
+    due: Instant,
+    /// In a row.
+    failures: u32,
+    /// When its last process ended, if it has none.
+    idle: Option<Instant>,
+}
+
+impl Desk {
+    /// Whether facts of Slurm are wanted from now on.
+    pub fn want(&mut self, wanted: bool) {
+        self.wanted = wanted;
+        if !wanted {
+            self.jobs.clear();
+            self.watched.retain(|_, watched| {
+                watched.heard = None;
+                !watched.gone
+            });
+        }
+    }
+
+    /// A process is watched.
+    pub fn watch(&mut self, process: ProcessKey) {
+        self.watched.entry(process).or_default().gone = false;
+    }
+
+    /// A process is no longer watched.
+    pub fn forget(&mut self, process: ProcessKey, now: Instant) {
+        let Some(watched) = self.watched.get_mut(&process) else { return };
+        watched.gone = true;
+        let job = watched.heard.as_ref().map(|heard| heard.job);
+        let case = job.and_then(|job| self.jobs.get_mut(&job));
+        if case.as_ref().is_none_or(|case| case.answer.is_some()) {
+            self.watched.remove(&process);
+            self.leave(process, job, now);
+        } else if let Some(case) = case {
+            let is_gone = |process| self.watched.get(process).is_none_or(|watched| watched.gone);
+            case.idle = case.processes.iter().all(is_gone).then_some(now);
+        }
+    }
+
+    /// Takes an event of the identify stage, and gives what is to be told instead.
+    pub fn hear(&mut self, event: Event, now: Instant) -> Vec<Event> {
+        match event {
+            Event::Facts { process, generation, facts } if self.wanted => {
+                let heard = job_of(&facts).map(|job| Heard { job, generation, facts: Arc::clone(&facts) });
+                match heard {
+                    Some(heard) => self.learn(process, heard, now),
+                    None => {
+                        self.move_to(process, None, now);
+                        vec![Event::Facts { process, generation, facts }]
+                    }
+                }
+            }
+            Event::Ended { process } => {
+                self.forget(process, now);
+                vec![event]
+            }
+            other => vec![other],
+        }
+    }
+
+    /// What is to be done now.
+    pub fn next(&mut self, now: Instant) -> Next {
+        self.sweep(now);
+        let due = self.jobs.iter().filter(|(_, case)| case.answer.is_none() || case.idle.is_none());
+        let Some((job, case)) = due.min_by_key(|(job, case)| (case.due, **job)) else {
+            return Next::Wait(None);
+        };
+        let at = self.free.map_or(case.due, |free| free.max(case.due));
+        if at > now { Next::Wait(Some(at)) } else { Next::Ask(*job) }
+    }
+
+    /// What came of a question; gives what is to be told.
+    pub fn answer(&mut self, job: u32, answer: Answer, now: Instant) -> Vec<Event> {
+        self.free = Some(now + PACE);
+        let Some(case) = self.jobs.get_mut(&job) else { return Vec::new() };
+        let first = case.processes.first().copied();
+        let miss = |part| first.map(|process| Event::Missing { process, part }).into_iter().collect();
+        let said = match answer {
+            Answer::None => {
+                case.due = now + back_off(case.failures);
+                case.failures += 1;
+                return miss("slurm_unreachable");
+            }
+            Answer::Known(job) => Some(job),
+            Answer::Unknown => None,
+        };
+        (case.due, case.failures) = (now + FRESH, 0);
+        // A job that has left the controller's memory was what it was.
+        if case.answer.as_ref().is_some_and(|earlier| said.is_none() || *earlier == said) {
+            return Vec::new();
+        }
+        let mut events: Vec<Event> = if said.is_none() { miss("slurm_unknown_job") } else { Vec::new() };
+        case.answer = Some(said);
+        for process in case.processes.clone() {
+            events.extend(self.complete(process));
+            if self.watched.get(&process).is_some_and(|watched| watched.gone) {
+                self.watched.remove(&process);
+                self.leave(process, Some(job), now);
+            }
+        }
+        events
+    }
+
+    /// A process in a job: complete where the answer is there, else pending. Of a process that nobody watches any
+    /// more nothing is told, which is not the same as that it has no account.
+    fn learn(&mut self, process: ProcessKey, heard: Heard, now: Instant) -> Vec<Event> {
+        let Heard { job, generation, ref facts } = heard;
+        if self.watched.get(&process).is_none_or(|watched| watched.gone) {
+            return Vec::new();
+        }
+        let pending = pending(facts);
+        self.move_to(process, Some(heard), now);
+        if self.jobs.get(&job).is_some_and(|case| case.answer.is_some()) {
+            return self.complete(process);
+        }
+        vec![Event::Facts { process, generation, facts: Arc::new(pending) }]
+    }
+
+    /// A process is in this job from now on, or in none.
+    fn move_to(&mut self, process: ProcessKey, heard: Option<Heard>, now: Instant) {
+        let Some(watched) = self.watched.get_mut(&process) else { return };
+        let job = heard.as_ref().map(|heard| heard.job);
+        let before = std::mem::replace(&mut watched.heard, heard).map(|heard| heard.job);
+        if before != job {
+            watched.mismatched = false;
+            self.leave(process, before, now);
+        }
+        if let Some(job) = job {
+            let case = self.jobs.entry(job).or_insert_with(|| Case::new(now));
+            case.processes.insert(process);
+            case.idle = None;
+        }
+    }
+
+    fn leave(&mut self, process: ProcessKey, job: Option<u32>, now: Instant) {
+        if let Some(case) = job.and_then(|job| self.jobs.get_mut(&job)) {
+            case.processes.remove(&process);
+            if case.processes.is_empty() {
+                case.idle.get_or_insert(now);
+            }
+        }
+    }
+
+    /// The facts of a process with what Slurm says of its job.
+    fn complete(&mut self, process: ProcessKey) -> Vec<Event> {
+        let Some(watched) = self.watched.get_mut(&process) else { return Vec::new() };
+        let Some(Heard { job, generation, facts }) = watched.heard.clone() else { return Vec::new() };
+        let job = self.jobs.get(&job).and_then(|case| case.answer.as_ref()?.as_ref());
+        let mut events = Vec::new();
+        let mut whole = (*facts).clone();
+        if !set_job(&mut whole, job) && !std::mem::replace(&mut watched.mismatched, true) {
+            events.push(Event::Missing { process, part: "slurm_uid_mismatch" });
+        }
+        events.push(Event::Facts { process, generation, facts: Arc::new(whole) });
+        events
+    }
+
+    /// Drops jobs that have been without a process for long, and the longest idle where there are too many.
+    fn sweep(&mut self, now: Instant) {
+        let mut idle: Vec<(Instant, u32)> =
+            self.jobs.iter().filter_map(|(job, case)| Some((case.idle?, *job))).collect();
+        idle.sort_unstable();
+        let too_many = idle.len().saturating_sub(MOST_IDLE);
+        for (number, (since, job)) in idle.into_iter().enumerate() {
+            if number >= too_many && since + LINGER > now {
+                break;
+            }
+            let processes = self.jobs.remove(&job).map(|case| case.processes).unwrap_or_default();
+            processes.iter().for_each(|process| drop(self.watched.remove(process)));
+        }
+    }
+}
+
+impl Case {
+    fn new(now: Instant) -> Self {
+        Self { answer: None, processes: BTreeSet::new(), due: now, failures: 0, idle: None }
+    }
+}
+
+/// The job of a process, where its control group says that Slurm put it into one.
+pub fn job_of(facts: &Facts) -> Option<u32> {
+    let job = facts.text(&Field::JobId);
+    (facts.text(&Field::Scheduler) == "slurm").then(|| job.parse().ok()).flatten()
+}
+
+/// The same facts, with Slurm's still to come.
+pub fn pending(facts: &Facts) -> Facts {
+    let mut pending = facts.clone();
+    FIELDS.into_iter().for_each(|field| pending.set_pending(field));
+    pending
+}
+
+/// Sets what Slurm says of the process's job, or that it says nothing. Another user's job is not believed to be this
+/// process's (an answer of another cluster, a number used again): false, and the fields are absent.
+pub fn set_job(facts: &mut Facts, job: Option<&Job>) -> bool {
+    let is_own = |job: &&Job| facts.text(&Field::Uid) == job.uid.to_string();
+    let own = job.filter(is_own);
+    let values = own.map(|job| [&job.account, &job.user, &job.partition, &job.name]);
+    for (number, field) in FIELDS.into_iter().enumerate() {
+        facts.set(field, values.map_or("", |values| values[number].as_str()));
+    }
+    own.is_some() || job.is_none()
+}
+
+/// The wait after this many failures before: doubled with each.
+fn back_off(failures: u32) -> Duration {
+    let [first, longest] = BACK_OFF;
+    first.saturating_mul(1 << failures.min(16)).min(longest)
+}

@@ -1,0 +1,157 @@
+//! Slurm's word on the jobs of processes: account, user, partition, name. A stage between identify and account, for
+//! rules that name one of these fields.
+//!
+//! Facts of a process in a job are passed on at once with these fields pending, and again when the controller has
+//! answered. A controller that is slow or away delays verdicts and changes none. Events pass through on the identify
+//! stage's thread; only the thread `slurm` ever waits for the controller.
+//! Not done here: finding the job of a process (its control group, in the library), and what a verdict that waits
+//! comes to (the account stage).
+//! Callers: `source`, for processes of this machine; `explain`.
+
+mod desk;
+#[cfg(test)]
+mod desk_tests;
+mod parse;
+mod scontrol;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use desk::{Desk, FIELDS, Next};
+pub use desk::{job_of, pending, set_job};
+pub use scontrol::{Answer, Scontrol};
+use wattribute::facts::ProcessKey;
+use wattribute::rules::RuleSet;
+
+use crate::identify::{Event, Watch};
+
+/// Takes an event and says whether anybody listens; never blocks.
+type Tell = Box<dyn Fn(Event) -> bool + Send + Sync>;
+
+/// The stage, running. Dropping it stops the thread, without waiting for an answer.
+pub struct Slurm<W> {
+    /// The stage before.
+    identify: W,
+    office: Arc<Office>,
+}
+
+/// What the threads share.
+struct Office {
+    /// `None`: the stage is to stop.
+    desk: Mutex<Option<Desk>>,
+    /// Something was heard, or the stage is to stop.
+    news: Condvar,
+    tell: Tell,
+    /// Whether there is a `scontrol` to ask.
+    open: bool,
+}
+
+/// Whether these rules name a field that only Slurm knows.
+pub fn is_wanted(rules: &RuleSet) -> bool {
+    FIELDS.iter().any(|field| rules.wants(field))
+}
+
+/// Starts the stage behind the one that `begin` starts and gives what takes its events.
+///
+/// # Errors
+/// Where `begin` fails, or the kernel gives no thread.
+pub fn spawn<W>(
+    scontrol: Option<Scontrol>,
+    tell: impl Fn(Event) -> bool + Send + Sync + 'static,
+    begin: impl FnOnce(Box<dyn Fn(Event) -> bool + Send>) -> io::Result<W>,
+) -> io::Result<Slurm<W>> {
+    let open = scontrol.is_some();
+    let (desk, news) = (Mutex::new(Some(Desk::default())), Condvar::new());
+    let office = Arc::new(Office { desk, news, tell: Box::new(tell), open });
+    let front = Arc::clone(&office);
+    let identify = begin(Box::new(move |event| front.pass(event)))?;
+    if let Some(scontrol) = scontrol {
+        let office = Arc::clone(&office);
+        thread::Builder::new().name("slurm".into()).spawn(move || office.work(scontrol))?;
+    }
+    Ok(Slurm { identify, office })
+}
+
+impl<W: Watch> Watch for Slurm<W> {
+    fn watch(&self, process: ProcessKey) {
+        self.office.with(|desk| desk.watch(process));
+        self.identify.watch(process);
+    }
+
+    fn forget(&self, process: ProcessKey) {
+        self.identify.forget(process);
+        self.office.with(|desk| desk.forget(process, Instant::now()));
+    }
+
+    fn want(&self, rules: &RuleSet, generation: u64) {
+        let wanted = is_wanted(rules);
+        if wanted && !self.office.open {
+            tracing::warn!(
+                "rules name Slurm's accounts, users, partitions or job names, but there is no scontrol in PATH: they stay empty"
+            );
+        }
+        self.office.with(|desk| desk.want(wanted && self.office.open));
+        self.identify.want(rules, generation);
+    }
+}
+
+impl<W> Drop for Slurm<W> {
+    fn drop(&mut self) {
+        *self.office.lock() = None;
+        self.office.news.notify_one();
+    }
+}
+
+impl Office {
+    /// Nothing that is done under the lock blocks.
+    fn lock(&self) -> MutexGuard<'_, Option<Desk>> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with(&self, act: impl FnOnce(&mut Desk)) {
+        if let Some(desk) = self.lock().as_mut() {
+            act(desk);
+        }
+    }
+
+    /// Passes an event on. It is told under the lock, so that all are told in the order in which they were decided.
+    fn pass(&self, event: Event) -> bool {
+        let mut desk = self.lock();
+        let Some(desk) = desk.as_mut() else { return (self.tell)(event) };
+        let told = desk.hear(event, Instant::now()).into_iter().all(|event| (self.tell)(event));
+        self.news.notify_one();
+        told
+    }
+
+    /// The thread: asks one question after the other until the stage stops.
+    fn work(&self, mut scontrol: Scontrol) {
+        while let Some(job) = self.next() {
+            let answer = scontrol.ask(job);
+            let mut desk = self.lock();
+            let Some(desk) = desk.as_mut() else { return };
+            let events = desk.answer(job, answer, Instant::now());
+            if !events.into_iter().all(|event| (self.tell)(event)) {
+                return;
+            }
+        }
+    }
+
+    /// Waits for the next question; `None` is the end.
+    fn next(&self) -> Option<u32> {
+        let mut desk = self.lock();
+        loop {
+            let now = Instant::now();
+            let until = match desk.as_mut()?.next(now) {
+                Next::Ask(job) => return Some(job),
+                Next::Wait(until) => until,
+            };
+            let limit = until.map_or(Duration::MAX, |until| until.saturating_duration_since(now));
+            let woken = self.news.wait_timeout(desk, limit).unwrap_or_else(PoisonError::into_inner);
+            desk = woken.0;
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! What `scontrol show job` prints: pure, text in, a job out.
+//!
+//! Most values are their user's own words, printed without quotes or escapes: a job may be named
+//! `x Account=rich QOS=`, with line breaks if it likes. So of the text form only a reply that has one reading is
+//! believed. JSON has no such trouble.
+//! Callers: `scontrol`, the one that asks.
+
+use serde::Deserialize;
+
+/// What Slurm says of a job. Empty is what it does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// Whose job it is.
+    pub uid: u32,
+    /// The user's name.
+    pub user: String,
+    /// The account that it is charged to.
+    pub account: String,
+    /// Where it runs.
+    pub partition: String,
+    /// As its user named it.
+    pub name: String,
+}
+
+/// The job out of `scontrol show job -o ID`; `None` where the text can be read in more than one way, or in none.
+///
+/// The id of an array or a heterogeneous job shows all its tasks or components. Because any of these lines may be
+/// the invention of a job's name, they must agree in all but the name: the true ones are always among them.
+pub fn parse_text(text: &str, id: u32) -> Option<Job> {
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    let records: Vec<(u32, Job)> = lines.map(record).collect::<Option<_>>()?;
+    let agree = records.windows(2).all(|pair| is_alike(&pair[0].1, &pair[1].1));
+    let mut named = records.into_iter().filter(|(number, _)| agree && *number == id);
+    let (_, job) = named.next()?;
+    named.next().is_none().then_some(job)
+}
+
+/// The job out of `scontrol show job ID --json`; `None` where it is not in there.
+pub fn parse_json(text: &str, id: u32) -> Option<Job> {
+    let reply: Reply = serde_json::from_str(text).ok()?;
+    let record = reply.jobs.into_iter().find(|record| record.job_id == id)?;
+    Some(Job {
+        uid: record.user_id,
+        user: record.user_name.unwrap_or_default(),
+        account: record.account.unwrap_or_default(),
+        partition: record.partition.unwrap_or_default(),
+        name: record.name.unwrap_or_default(),
+    })
+}
+
+/// One line: the id of a job, and the job.
+fn record(line: &str) -> Option<(u32, Job)> {
+    let (id, _) = line.strip_prefix("JobId=")?.split_once(' ')?;
+    let (user, uid) = between(line, " UserId=", " GroupId=")?.strip_suffix(')')?.rsplit_once('(')?;
+    let job = Job {
+        uid: uid.parse().ok()?,
+        user: user.into(),
+        account: known(between(line, " Account=", " QOS=")?),
+        partition: known(between(line, " Partition=", " AllocNode:Sid=")?),
+        name: known(between(line, " JobName=", " UserId=")?),
+    };
+    Some((id.parse().ok()?, job))
+}
+
+/// What stands between two marks, each of which must stand there exactly once.
+fn between<'a>(line: &'a str, before: &str, after: &str) -> Option<&'a str> {
+    let (head, rest) = line.split_once(before)?;
+    let (value, tail) = rest.split_once(after)?;
+    let again = head.contains(after) || rest.contains(before) || tail.contains(after);
+    (!again).then_some(value)
+}
+
+/// Slurm's word for nothing is `(null)`.
+fn known(value: &str) -> String {
+    if value == "(null)" { String::new() } else { value.into() }
+}
+
+fn is_alike(one: &Job, other: &Job) -> bool {
+    (one.uid, &one.user, &one.account, &one.partition)
+        == (other.uid, &other.user, &other.account, &other.partition)
+}
+
+#[derive(Deserialize)]
+struct Reply {
+    jobs: Vec<Record>,
+}
+
+#[derive(Deserialize)]
+struct Record {
+    job_id: u32,
+    user_id: u32,
+    user_name: Option<String>,
+    account: Option<String>,
+    partition: Option<String>,
+    name: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // 22.05 as a real one printed it, with other names; the others have the shape of their versions.
+    const V20: &str = include_str!("fixtures/20.11.txt");
+    const V22: &str = include_str!("fixtures/22.05.txt");
+    const V22_ARRAY: &str = include_str!("fixtures/22.05-array.txt");
+    const V24: &str = include_str!("fixtures/24.05.txt");
+    const V22_HET: &str = include_str!("fixtures/22.05-het.txt");
+    const JSON_23: &str = include_str!("fixtures/23.02.json");
+    const JSON_24: &str = include_str!("fixtures/24.05.json");
+
+    /// uid, user, account, partition, name.
+    type Want<'a> = Option<(u32, &'a str, &'a str, &'a str, &'a str)>;
+
+    #[track_caller]
+    fn check(found: impl Into<Option<Job>>, want: Want<'_>) {
+        let want = want.map(|(uid, user, account, partition, name)| Job {
+            uid,
+            user: user.into(),
+            account: account.into(),
+            partition: partition.into(),
+            name: name.into(),
+        });
+        assert_eq!(found.into(), want);
+    }
+
+    #[test]
+    fn the_texts_of_all_versions_are_read() {
+        check(parse_text(V20, 211), Some((1001, "alice", "astro", "gpu", "train")));
+        check(parse_text(V22, 1), Some((0, "root", "astro", "gpu", "train x=1 y")));
+        check(parse_text(V24, 901), Some((1001, "alice", "astro", "gpu", "lr=0.1 Seed=5")));
+    }
+
+    #[test]
+    fn of_arrays_and_heterogeneous_jobs_the_one_of_this_number_counts() {
+        check(parse_text(V22_ARRAY, 3), Some((1001, "alice", "astro", "gpu", "arr")));
+        check(parse_text(V22_ARRAY, 4), Some((1001, "alice", "astro", "gpu", "arr")));
+        check(parse_text(V22_ARRAY, 5), None);
+        check(parse_text(V22_HET, 501), Some((1001, "alice", "astro", "gpu", "solver")));
+    }
+
+    #[test]
+    fn nothing_is_no_value() {
+        check(parse_text(&line("x", "(null)"), 7), Some((1001, "alice", "", "gpu", "x")));
+    }
+
+    /// A job 7 of alice with this name and account.
+    fn line(name: &str, account: &str) -> String {
+        format!(
+            "JobId=7 JobName={name} UserId=alice(1001) GroupId=staff(50) MCS_label=N/A Account={account} \
+             QOS=normal JobState=RUNNING Partition=gpu AllocNode:Sid=login:77 WorkDir=/home/alice\n"
+        )
+    }
+
+    #[test]
+    fn a_name_with_anything_in_it_is_a_name() {
+        for name in ["a b", "a=b", "JobId=8", "Account=rich", "x Priority=1 Nice=0", "(7)", "ü"] {
+            check(parse_text(&line(name, "poor"), 7), Some((1001, "alice", "poor", "gpu", name)));
+        }
+    }
+
+    #[test]
+    fn a_job_cannot_name_itself_into_an_account() {
+        let forged = "x UserId=alice(1001) GroupId=g Account=rich QOS=q Partition=gpu AllocNode:Sid=l:1";
+        for name in [
+            "x Account=rich QOS=normal",
+            " Account=rich QOS=",
+            "x\nJobId=7 JobName=y",
+            "x\n",
+            "x UserId=bob(1002)",
+            "x Account=rich",
+            "x Partition=big",
+            forged,
+            &format!("{forged}\nJobId=8 JobName=y"),
+            &format!("{forged}\nJobId=8 ArrayJobId=7 ArrayTaskId=1 JobName=y"),
+            &format!("y\nJobId=7 JobName={forged}"),
+        ] {
+            check(parse_text(&line(name, "poor"), 7), None);
+        }
+        let comment = line("x", "poor").replace("WorkDir=", "Comment=a Account=rich QOS=b WorkDir=");
+        check(parse_text(&comment, 7), None);
+    }
+
+    #[test]
+    fn json_is_read() {
+        check(parse_json(JSON_23, 211), Some((1001, "alice", "astro", "gpu", "train x Account=rich QOS=")));
+        check(parse_json(JSON_24, 4), Some((1001, "alice", "astro", "gpu", "arr")));
+        check(parse_json(JSON_24, 5), None);
+    }
+
+    #[test]
+    fn what_is_no_reply_is_no_job() {
+        for text in [
+            "",
+            "{}",
+            "[]",
+            "{\"jobs\": []}",
+            "{\"jobs\": [{}]}",
+            "JobId=7",
+            "JobId=7 ",
+            "No jobs in the system",
+        ] {
+            check(parse_text(text, 7), None);
+            check(parse_json(text, 7), None);
+        }
+        let whole = line("x", "poor");
+        let end = whole.find(" AllocNode").expect("a mark");
+        for cut in 0..end {
+            check(parse_text(&whole[..cut], 7), None);
+        }
+    }
+}

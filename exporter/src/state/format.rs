@@ -1,0 +1,259 @@
+//! What stands in the state file: JSON, version 1. Energies are millijoules, times microseconds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use wattribute::facts::Evidence;
+use wattribute::ledger::Ledger;
+use wattribute::meter::{Counter, Reading};
+use wattribute::owner::Owner;
+use wattribute::split::Amounts;
+use wattribute::units::{Microseconds, Millijoules, Milliwatts};
+
+use crate::account::book::{Book, RuleKey, SeriesAmounts};
+use crate::account::series::{SeriesId, SeriesLabels, Subject};
+use crate::account::snapshot::Snapshot;
+use crate::account::{Inheritance, Progress};
+
+const VERSION: u32 = 1;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    version: u32,
+    /// Which boot the monotonic times count from.
+    boot_id: String,
+    gpus: BTreeMap<Arc<str>, Gpu>,
+    /// What had been exposed.
+    visible: Sheet,
+    /// What had been accounted and was still to be exposed.
+    hidden: Sheet,
+    series: Vec<Series>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Gpu {
+    /// The hardware counter at its last reading; absent where there is none.
+    counter: Option<u64>,
+    /// When that was.
+    at: u64,
+    /// Learnt, in milliwatts.
+    idle_power: Option<u64>,
+}
+
+/// An owner's labels.
+type Labels = BTreeMap<Arc<str>, Arc<str>>;
+
+/// A book.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sheet {
+    gpus: BTreeMap<Arc<str>, Account>,
+    /// Rule, evidence, energy.
+    rules: Vec<(Arc<str>, String, u64)>,
+    /// Series number, energy, time held.
+    series: Vec<(u64, u64, u64)>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Account {
+    energy: u64,
+    resets: u64,
+    disbelieved: u64,
+    /// Active, idle, estimated, held, busy.
+    owners: Vec<(Labels, [u64; 5])>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Series {
+    number: u64,
+    uuid: Arc<str>,
+    subject: SubjectLabels,
+    owner: Option<Labels>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum SubjectLabels {
+    Process { pid: String, comm: String, user: String, workload: String },
+    Workload(String),
+}
+
+/// Writes a snapshot as state.
+///
+/// # Errors
+/// If it cannot be written as JSON, which would be a bug.
+pub fn write(snapshot: &Snapshot, boot_id: &str) -> Result<String, serde_json::Error> {
+    let gpu = |progress: &Progress| {
+        let counter = progress.last.and_then(|last| match last.counter {
+            Counter::Value(value) => Some(value.0),
+            Counter::Unsupported | Counter::Failed => None,
+        });
+        let at = progress.last.map_or(0, |last| last.at.0);
+        Gpu { counter, at, idle_power: progress.idle_power.map(|power| power.0) }
+    };
+    let series = |(id, labels): (&SeriesId, &Arc<SeriesLabels>)| Series {
+        number: id.0,
+        uuid: Arc::clone(&labels.uuid),
+        subject: match labels.subject.clone() {
+            Subject::Process { pid, comm, user, workload } => {
+                SubjectLabels::Process { pid, comm, user, workload }
+            }
+            Subject::Workload(name) => SubjectLabels::Workload(name),
+        },
+        owner: labels.owner.as_ref().map(pairs),
+    };
+    serde_json::to_string(&File {
+        version: VERSION,
+        boot_id: boot_id.into(),
+        gpus: snapshot.progress.iter().map(|(uuid, progress)| (Arc::clone(uuid), gpu(progress))).collect(),
+        visible: Sheet::from(&snapshot.visible),
+        hidden: Sheet::from(&snapshot.hidden),
+        series: snapshot.series.iter().map(series).collect(),
+    })
+}
+
+/// A state that was read and found to be sound.
+#[derive(Debug)]
+pub struct State(File);
+
+/// Reads a state.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn read(text: &str) -> Result<State, String> {
+    let file: File = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    if file.version != VERSION {
+        return Err(format!("version {} is not {VERSION}", file.version));
+    }
+    for (uuid, account) in file.visible.gpus.iter().chain(&file.hidden.gpus) {
+        let owned: u128 = account
+            .owners
+            .iter()
+            .map(|(_, [active, idle, ..])| u128::from(*active) + u128::from(*idle))
+            .sum();
+        if owned != u128::from(account.energy) {
+            return Err(format!("gpu {uuid}: the energy of its owners is not its own"));
+        }
+    }
+    Ok(State(file))
+}
+
+impl State {
+    /// What the state leaves to this run. Series get new numbers from `enter`, which may have no room for them.
+    ///
+    /// The times in it count from the same moment as `now` only if it was written in this boot, which both must know.
+    pub fn inherit(
+        self,
+        (boot_id, now): (&str, Microseconds),
+        enter: impl FnMut(SeriesLabels) -> Option<SeriesId>,
+    ) -> Inheritance {
+        let Self(file) = self;
+        let numbers = file.series.iter().map(|series| series.number);
+        let ids: Vec<u64> = numbers.collect();
+        let entered = file.series.into_iter().map(SeriesLabels::from).map(enter);
+        let numbers: BTreeMap<u64, SeriesId> =
+            ids.into_iter().zip(entered).filter_map(|(number, id)| Some((number, id?))).collect();
+        let same_boot = !boot_id.is_empty() && file.boot_id == boot_id;
+        Inheritance {
+            visible: file.visible.into_book(&numbers),
+            hidden: file.hidden.into_book(&numbers),
+            gpus: file
+                .gpus
+                .into_iter()
+                .map(|(uuid, gpu)| (uuid, gpu.into_progress(same_boot.then_some(now))))
+                .collect(),
+        }
+    }
+}
+
+impl Gpu {
+    /// Since another boot the counter has counted from zero, and the monotonic clock too.
+    fn into_progress(self, same_boot: Option<Microseconds>) -> Progress {
+        let is_past = same_boot.is_some_and(|now| self.at <= now.0);
+        let last = self.counter.map(|counter| {
+            let (at, counter) = if is_past { (self.at, counter) } else { (0, 0) };
+            Reading { at: Microseconds(at), counter: Counter::Value(Millijoules(counter)), power: None }
+        });
+        Progress { last, idle_power: self.idle_power.map(Milliwatts) }
+    }
+}
+
+impl From<&Book> for Sheet {
+    fn from(book: &Book) -> Self {
+        let owner = |(owner, one): (&Owner, &Amounts)| {
+            (pairs(owner), [one.active.0, one.idle.0, one.estimated.0, one.held.0, one.busy.0])
+        };
+        let gpus = book.ledger.gpus().map(|(uuid, account)| {
+            let owners = account.owners.iter().map(owner).collect();
+            let (energy, disbelieved) = (account.energy.0, account.disbelieved.0);
+            (Arc::clone(uuid), Account { energy, resets: account.resets, disbelieved, owners })
+        });
+        let evidence = |key: &RuleKey| key.evidence.map_or_else(String::new, |evidence| evidence.to_string());
+        Self {
+            gpus: gpus.collect(),
+            rules: book
+                .rules
+                .iter()
+                .map(|(key, sum)| (Arc::clone(&key.rule), evidence(key), sum.0))
+                .collect(),
+            series: book.series.iter().map(|(id, sums)| (id.0, sums.energy.0, sums.held.0)).collect(),
+        }
+    }
+}
+
+impl Sheet {
+    fn into_book(self, numbers: &BTreeMap<u64, SeriesId>) -> Book {
+        let mut ledger = Ledger::default();
+        for (uuid, sums) in self.gpus {
+            let account = ledger.gpu(&uuid);
+            account.energy = Millijoules(sums.energy);
+            account.resets = sums.resets;
+            account.disbelieved = Millijoules(sums.disbelieved);
+            for (labels, amounts) in sums.owners {
+                *account.owners.entry(Owner::new(labels)).or_default() += to_amounts(amounts);
+            }
+        }
+        let rule = |(rule, evidence, energy): (Arc<str>, String, u64)| {
+            (RuleKey { rule, evidence: Evidence::parse(&evidence) }, Millijoules(energy))
+        };
+        let mut series: BTreeMap<SeriesId, SeriesAmounts> = BTreeMap::new();
+        for (number, energy, held) in self.series {
+            if let Some(id) = numbers.get(&number) {
+                let amounts = SeriesAmounts { energy: Millijoules(energy), held: Microseconds(held) };
+                *series.entry(*id).or_default() += amounts;
+            }
+        }
+        Book { ledger, rules: self.rules.into_iter().map(rule).collect(), series }
+    }
+}
+
+impl From<Series> for SeriesLabels {
+    fn from(series: Series) -> Self {
+        let subject = match series.subject {
+            SubjectLabels::Process { pid, comm, user, workload } => {
+                Subject::Process { pid, comm, user, workload }
+            }
+            SubjectLabels::Workload(name) => Subject::Workload(name),
+        };
+        Self { uuid: series.uuid, subject, owner: series.owner.map(Owner::new) }
+    }
+}
+
+fn pairs(owner: &Owner) -> Labels {
+    owner.labels().map(|(label, value)| (label.into(), value.into())).collect()
+}
+
+fn to_amounts([active, idle, estimated, held, busy]: [u64; 5]) -> Amounts {
+    Amounts {
+        active: Millijoules(active),
+        idle: Millijoules(idle),
+        estimated: Millijoules(estimated),
+        held: Microseconds(held),
+        busy: Microseconds(busy),
+    }
+}

@@ -1,0 +1,156 @@
+//! The state on disk: what a restart must not lose. Written atomically, and before anything in it is shown.
+//!
+//! Knows files and their faults; [`format`] knows what stands in them. The publisher writes, `serve` reads once.
+
+pub mod format;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::clock;
+
+const NAME: &str = "state.json";
+
+/// A state directory, held by this process alone.
+#[derive(Debug)]
+pub struct StateDir {
+    folder: PathBuf,
+    /// Locked as long as it is open.
+    _lock: File,
+}
+
+/// Why a state directory cannot be used.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Another exporter has it.
+    Taken,
+    /// It cannot be made or written to.
+    Io(io::Error),
+}
+
+impl StateDir {
+    /// Opens the directory, made if need be, for this process alone.
+    ///
+    /// # Errors
+    /// If another process holds it, or it cannot be written to.
+    pub fn open(folder: &Path) -> Result<Self, OpenError> {
+        fs::create_dir_all(folder).map_err(OpenError::Io)?;
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join("lock"));
+        let lock = lock.map_err(OpenError::Io)?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
+            rustix::io::Errno::WOULDBLOCK => OpenError::Taken,
+            error => OpenError::Io(error.into()),
+        })?;
+        Ok(Self { folder: folder.into(), _lock: lock })
+    }
+
+    /// The state that an earlier run left, if it left one.
+    ///
+    /// # Errors
+    /// If there is one and it cannot be read.
+    pub fn read(&self) -> io::Result<Option<String>> {
+        match fs::read(self.file()) {
+            // What is not UTF-8 is no state either, and is found out by who parses it.
+            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Moves a state that cannot be used out of the way, and says where it is now.
+    ///
+    /// # Errors
+    /// If it cannot be renamed.
+    pub fn set_aside(&self) -> io::Result<PathBuf> {
+        let aside = self.folder.join(format!("{NAME}.unusable-{}", clock::unix().0 / 1_000_000));
+        fs::rename(self.file(), &aside)?;
+        Ok(aside)
+    }
+
+    /// Writes the state so that a crash at any moment leaves the old one or this one, whole and on disk.
+    ///
+    /// # Errors
+    /// If it cannot be written; then the old one is removed, so that the next run begins at zero and not in the past.
+    pub fn write(&self, text: &str) -> io::Result<()> {
+        self.replace(text).inspect_err(|_| {
+            let removed = fs::remove_file(self.file()).and_then(|()| File::open(&self.folder)?.sync_data());
+            if let Err(error) = removed.or_else(not_there) {
+                tracing::error!(%error, file = %self.file().display(), "the old state could not be removed either");
+            }
+        })
+    }
+
+    fn replace(&self, text: &str) -> io::Result<()> {
+        let temporary = self.folder.join(format!("{NAME}.tmp"));
+        let mut file = File::create(&temporary)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_data()?;
+        fs::rename(&temporary, self.file())?;
+        File::open(&self.folder)?.sync_data()
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.join(NAME)
+    }
+}
+
+fn not_there(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("wattribute-state-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        folder
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let path = folder("round-trip");
+        let state = StateDir::open(&path).unwrap();
+        assert_eq!(state.read().unwrap(), None);
+        state.write("one").unwrap();
+        state.write("two").unwrap();
+        assert_eq!(state.read().unwrap().as_deref(), Some("two"));
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn a_state_directory_has_one_master() {
+        let path = folder("lock");
+        let held = StateDir::open(&path).unwrap();
+        assert!(matches!(StateDir::open(&path), Err(OpenError::Taken)));
+        drop(held);
+        StateDir::open(&path).unwrap();
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_written_is_removed() {
+        let path = folder("remove");
+        let state = StateDir::open(&path).unwrap();
+        state.write("old").unwrap();
+        fs::create_dir(path.join("state.json.tmp")).unwrap();
+        assert!(state.write("new").is_err());
+        assert_eq!(state.read().unwrap(), None);
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn an_unusable_state_is_set_aside() {
+        let path = folder("aside");
+        let state = StateDir::open(&path).unwrap();
+        state.write("{").unwrap();
+        let aside = state.set_aside().unwrap();
+        assert_eq!(state.read().unwrap(), None);
+        assert_eq!(fs::read_to_string(aside).unwrap(), "{");
+        fs::remove_dir_all(path).unwrap();
+    }
+}

@@ -1,0 +1,52 @@
+//! Ten thousand processes on a GPU at once.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use fake_nvml::{Crowd, Gpu, Load, Scenario};
+use wattribute_e2e::{Auditor, Exporter, Flags, Process, Scratch, device_mj, team_mj};
+
+#[test]
+fn ten_thousand_processes_slow_no_scrape_and_lose_no_joule() {
+    let scratch = Scratch::new("crowd");
+    let process = Process::named("worker").start();
+    let mut scenario = Scenario::starting_now(vec![Gpu::numbered(0), Gpu::numbered(1)]);
+    scenario.loads.extend([0, 1].map(|gpu| Load::constant(process.pid(), gpu, 50)));
+    let (from_s, until_s) = (4.0.into(), Some(12.0.into()));
+    let crowd = Crowd { gpu: 0, pids_from: 5_000_000, count: 10_000, memory_mib: Some(1), from_s, until_s };
+    scenario.crowds.push(crowd);
+    let rules = "idle_watts: {\"NVIDIA H100.*\": 70}\nrules:\n  - name: w\n    match: ['comm=\"worker\"']\n    owner: {team: w}\n";
+    let flags = Flags {
+        rules_files: vec![scratch.write("rules.yaml", rules)],
+        state_dir: Some(scratch.path("state")),
+        exposition_delay: Some(Duration::from_secs(2)),
+        ..Flags::with_fake(&scratch, &scenario)
+    };
+    let exporter = Exporter::start(&scratch, flags).expect("it starts");
+    let (mut auditor, mut slowest) = (Auditor::default(), Duration::ZERO);
+    let mut rhythm = vec![];
+    while scenario.now_us() < 17_000_000 {
+        let begin = Instant::now();
+        let answer = exporter.get("/metrics", &[]).expect("a scrape");
+        slowest = slowest.max(begin.elapsed());
+        assert!(answer.body.len() < 200_000, "{} bytes", answer.body.len());
+        let scrape = auditor.scrape(&exporter);
+        let labels = [("uuid", scenario.gpus[1].uuid.as_str())];
+        let time = scrape.value("wattribute_gpu_last_sample_timestamp_seconds", &labels);
+        // The exporter is ready with the first GPU that answers.
+        rhythm.extend(time.and_then(|time| time.parse::<f64>().ok()));
+        sleep(Duration::from_millis(250));
+    }
+    assert!(slowest < Duration::from_millis(500), "{slowest:?}");
+    rhythm.dedup();
+    assert!(
+        rhythm.windows(2).all(|pair| pair[1] - pair[0] < 2.5),
+        "the other GPU keeps its rhythm: {rhythm:?}"
+    );
+    let scrape = auditor.scrape(&exporter);
+    for (gpu, card) in scenario.gpus.iter().enumerate() {
+        let (all, own) = (device_mj(&scrape, &card.uuid), team_mj(&scrape, "w", &card.uuid));
+        assert!(own > all / 2, "gpu {gpu}: {own} of {all} mJ");
+    }
+    assert!(team_mj(&scrape, "unattributed", &scenario.gpus[0].uuid) > 0, "strangers hold, too");
+}
