@@ -61,6 +61,7 @@ impl Draft {
             utilizations: self.utilizations,
             occupants: &occupants,
             allocations: &[],
+            partition: None,
         };
         let split = interval.split();
         let mut book = Book::default();
@@ -86,7 +87,7 @@ impl Draft {
 
 fn occupant<'a>((presence, billing): (&Presence, &&'a Billing)) -> Occupant<'a> {
     let Presence { process, memory, busy, seen } = *presence;
-    Occupant { process, owner: &billing.owner, role: billing.role, memory, busy, seen }
+    Occupant { process, instance: None, owner: &billing.owner, role: billing.role, memory, busy, seen }
 }
 
 fn book_process(book: &mut Book, billing: &Billing, amounts: Amounts) {
