@@ -139,7 +139,8 @@ impl World {
     fn sample(&mut self, gpu: u32, counter: Counter, on: &[(u32, u32)]) {
         let at = self.clock().unix;
         let memory = |pid: u32| Some(u64::from(pid / 10).max(1) << 30);
-        let running = on.iter().map(|(pid, _)| Running { pid: *pid, memory: memory(*pid) }).collect();
+        let running =
+            on.iter().map(|(pid, _)| Running { pid: *pid, instance: None, memory: memory(*pid) }).collect();
         let busy = on.iter().filter(|(_, percent)| *percent > 0);
         let busy = busy.map(|&(pid, percent)| SmSample { pid, at, percent }).collect();
         let (running, utilization) = (Some(running), Some(busy));
@@ -155,6 +156,7 @@ impl World {
             counter,
             power: Some(Milliwatts(300_000)),
             processes: Some(processes),
+            mig: None,
             gauges,
             calls: Vec::new(),
         };
