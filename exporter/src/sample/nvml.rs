@@ -166,6 +166,10 @@ fn pids(running: &[Running]) -> BTreeSet<u32> {
 }
 
 impl Sampler for NvmlSampler<'_> {
+    fn glance(&mut self) {
+        self.utilization.glance(self.device, &mut self.log, clock::unix());
+    }
+
     fn sample(&mut self) -> Sample {
         self.division.glance(self.device, &mut self.log);
         let energy = Energy::read(self.device, &mut self.log);

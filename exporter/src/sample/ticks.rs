@@ -10,7 +10,13 @@ use crate::clock;
 pub trait Sampler {
     /// Asks the GPU now.
     fn sample(&mut self) -> Sample;
+
+    /// Looks, between two samples, at what the next would see less well.
+    fn glance(&mut self) {}
 }
+
+/// How often to look between two samples: about as often as drivers sample utilisation, every sixth of a second.
+const GLANCE: Duration = Duration::from_millis(180);
 
 /// Ticks at a fixed interval until told to stop. Ticks missed while the driver hung are skipped, not made up.
 pub struct Ticks<E> {
@@ -38,9 +44,24 @@ impl<E: From<Event>> Ticks<E> {
             }
             let now = clock::monotonic().0;
             due += interval * (1 + now.saturating_sub(due) / interval);
-            if self.is_stopped_within(Duration::from_micros(due.saturating_sub(now))) {
+            if self.is_stopped_before(due, sampler) {
                 return;
             }
+        }
+    }
+
+    /// Waits until a sample is due, with glances on the way; says whether the thread shall end.
+    fn is_stopped_before(&self, due: u64, sampler: &mut dyn Sampler) -> bool {
+        loop {
+            let left = Duration::from_micros(due.saturating_sub(clock::monotonic().0));
+            // The sample itself is the last look.
+            if left < 2 * GLANCE {
+                return self.is_stopped_within(left);
+            }
+            if self.is_stopped_within(GLANCE) {
+                return true;
+            }
+            sampler.glance();
         }
     }
 

@@ -1,10 +1,12 @@
 //! The driver's utilisation samples of processes: those newer than the last accepted, without what nobody should
 //! believe. Two calls tell them; on some GPUs only one of the two ever has anything to say.
 //!
-//! The driver keeps the samples of some seconds. Each call answers for all the time since the newest sample that was
-//! accepted before, so a burst between two ticks is in the next answer: asking more often would see nothing more.
+//! The driver keeps the samples of some seconds, so no burst between two ticks is missed. But of a process it gives one
+//! sample for all the time since the newest that was accepted: a mean, also over the time in which it had not begun or
+//! had ended. So the driver is glanced at between two ticks, about as often as it samples, as long as that costs little.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use nvml_wrapper::Device;
 use nvml_wrapper::error::NvmlError;
@@ -17,6 +19,9 @@ use crate::clock;
 
 /// After so many silent ticks the other call is heard too.
 const SILENT_TICKS: u32 = 10;
+
+/// What glances may cost at most: this part of the time.
+const GLANCE_COST: u32 = 100;
 
 /// The two calls that tell the utilisation of processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +51,10 @@ pub struct Utilization {
     /// The call that answered best so far.
     preferred: UtilizationCall,
     silent: u32,
+    /// What was glanced since the last tick.
+    glanced: Vec<ProcessSample>,
+    /// No glance before this.
+    rests_until: Option<Instant>,
 }
 
 /// Samples that may be believed, if it is known whose they are.
@@ -58,11 +67,33 @@ impl Utilization {
     /// Begins with what is sampled from now on.
     pub fn new() -> Self {
         let (last_seen, preferred) = (clock::unix(), UtilizationCall::Classic);
-        Self { last_seen, listed: BTreeSet::new(), room: 0, preferred, silent: 0 }
+        let (listed, glanced) = (BTreeSet::new(), Vec::new());
+        Self { last_seen, listed, room: 0, preferred, silent: 0, glanced, rests_until: None }
+    }
+
+    /// Looks between two ticks, where anybody is on the GPU and the driver is quick about it.
+    pub fn glance(&mut self, device: &Device<'_>, log: &mut Log, now: Microseconds) {
+        let begin = Instant::now();
+        if self.listed.is_empty() || self.rests_until.is_some_and(|until| begin < until) {
+            return;
+        }
+        if let Some(Fresh { mut samples, .. }) = self.look(device, log, now) {
+            let known = samples.iter().filter(|one| self.listed.contains(&one.pid));
+            let newest = known.map(|one| one.timestamp).max();
+            self.last_seen = newest.map_or(self.last_seen, Microseconds);
+            self.glanced.append(&mut samples);
+        }
+        self.rests_until = Some(Instant::now() + begin.elapsed().saturating_mul(GLANCE_COST));
     }
 
     /// What was sampled since the last that was accepted; `None` where it cannot be had.
     pub fn read(&mut self, device: &Device<'_>, log: &mut Log, now: Microseconds) -> Option<Fresh> {
+        let mut fresh = self.look(device, log, now)?;
+        fresh.samples.append(&mut self.glanced);
+        Some(fresh)
+    }
+
+    fn look(&mut self, device: &Device<'_>, log: &mut Log, now: Microseconds) -> Option<Fresh> {
         // A clock that was set back must not make every new sample look old.
         let since = self.last_seen.min(now);
         let is_new =
