@@ -326,6 +326,14 @@ impl Accountant {
         (self.neighbours.publish)(snapshot);
     }
 
+    /// How much is held of everything that could pile up.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> [usize; 6] {
+        let [processes, places, series] = self.claims.held();
+        let [waiting, maturing, accounts] = self.delay.held();
+        [processes, places, series, waiting, maturing, accounts]
+    }
+
     fn snapshot(&self) -> Snapshot {
         let progress = |seat: &Seat| {
             let (last, idle_power) = seat.gpu.progress();

@@ -257,6 +257,13 @@ impl Claims {
         Some(id)
     }
 
+    /// How many processes, places and series there are.
+    #[cfg(test)]
+    pub fn held(&self) -> [usize; 3] {
+        let places = self.processes.values().map(|process| process.places.len()).sum();
+        [self.processes.len() + self.by_pid.len(), places, self.series().count()]
+    }
+
     fn judge_everywhere(&mut self, key: ProcessKey, cards: &[&Card]) -> Vec<Opened> {
         let is_here = |card: &&&Card| {
             self.processes.get(&key).is_some_and(|process| process.places.contains_key(&card.uuid))

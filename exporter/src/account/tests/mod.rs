@@ -3,6 +3,7 @@
 mod golden;
 mod scenes;
 mod schedules;
+mod week;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
