@@ -30,7 +30,7 @@ mod text;
 mod tools;
 mod wait;
 
-pub use books::{Auditor, Reading, accounted_gpus, device_mj, readings, team_mj};
+pub use books::{Auditor, Reading, accounted_gpus, covered, device_mj, readings, team_mj};
 pub use exporter::{Exit, Exporter, Flags, wattribute};
 pub use http::{Response, get, request};
 pub use process::{Process, Running};
