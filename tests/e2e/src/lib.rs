@@ -38,4 +38,4 @@ pub use prometheus::{Labels, Prometheus};
 pub use scratch::Scratch;
 pub use text::{Format, Malformed, Sample, Scrape};
 pub use tools::{check_metrics, gunzip, require};
-pub use wait::{PATIENCE, eventually, free_address};
+pub use wait::{PATIENCE, at_best, eventually, free_address};

@@ -201,7 +201,8 @@ fn across_kill_9_nothing_falls_the_gap_is_unobserved_and_the_rest_is_true() {
     let flags = Flags {
         rules_files: vec![scratch.write("rules.yaml", RULES)],
         state_dir: Some(scratch.path("state")),
-        exposition_delay: Some(DELAY),
+        // Prometheus must be there before there is energy to be seen.
+        exposition_delay: Some(Duration::from_secs(12)),
         ..Flags::with_fake(&scratch, &cast.scenario)
     };
     let mut exporter = Exporter::start(&scratch, flags).expect("it starts");
