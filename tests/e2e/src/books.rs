@@ -119,8 +119,9 @@ impl Auditor {
     }
 }
 
-/// The time that the accounts of each GPU cover, in s.
-fn covered(scrape: &Scrape) -> BTreeMap<String, f64> {
+/// The time that the accounts of each GPU cover, as exposed, in s: how far they had come, whatever the machine did.
+#[must_use]
+pub fn covered(scrape: &Scrape) -> BTreeMap<String, f64> {
     let mut covered = BTreeMap::new();
     for sample in scrape.find(HELD, &[]) {
         *covered.entry(sample.labels["uuid"].clone()).or_default() += sample.number();
