@@ -7,7 +7,7 @@
 mod escape;
 mod gpu;
 pub mod report;
-mod subject;
+pub mod subject;
 mod text;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use super::metrics::{Exposition, Metric, Row};
 use super::overview::Overview;
 use super::publish::Published;
 use super::routes::{Live, Reload, Site};
+use crate::account::occupant::Detail;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::Ordering;
@@ -25,7 +26,7 @@ struct Running {
 
 fn site(exposition: impl Exposition + 'static) -> Site {
     let live = Live::new(Published::new(Arc::new(exposition)), Overview::default());
-    Site { live: Arc::new(live), telemetry_path: "/metrics".into(), scrapes: None, reload: None }
+    Site { live: Arc::new(live), telemetry_path: "/metrics".into(), scrapes: None, reload: None, detail: Detail::Teams }
 }
 
 fn start(site: Site) -> Running {
