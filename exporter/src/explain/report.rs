@@ -238,7 +238,7 @@ fn verdict(decision: &Decision, ignored: bool) -> Verdict {
             owner: Some(verdict.owner.labels().map(|(label, value)| (label.into(), value.into())).collect()),
             rule: verdict.rule.as_deref().map(str::to_owned),
             evidence: verdict.evidence.map(wattribute::facts::Evidence::name),
-            refusal: verdict.refusal.map(wattribute::rules::Refusal::name),
+            refusal: verdict.refusal.map(rules::Refusal::name),
             waits_for: None,
             ignored,
         },
