@@ -60,7 +60,8 @@ pub fn add(subject: &mut Subject, typed: &Explain, rules: &RuleSet) {
             }
         },
         (Err(problem), Some(given)) => {
-            let field = if given.bytes().all(|byte| byte.is_ascii_digit()) { Field::Gpu } else { Field::GpuUuid };
+            let field =
+                if given.bytes().all(|byte| byte.is_ascii_digit()) { Field::Gpu } else { Field::GpuUuid };
             subject.facts.set(field, given.as_str());
             format!("{problem}: of the GPU nothing is known but --gpu")
         }

@@ -8,9 +8,9 @@ mod escape;
 mod gpu;
 pub mod report;
 pub mod subject;
-mod text;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::env;
 use std::io::{self, IsTerminal, Write};

@@ -165,9 +165,8 @@ fn list(facts: &Facts, origin: &Origin, rules: &RuleSet, audience: Audience) -> 
     });
     let mut listed: Vec<Fact> = own.collect();
     let names = rules.wanted_env().iter();
-    let env = names.flat_map(|name| {
-        [Field::Env(name.as_str().into()), Field::AncestorEnv(name.as_str().into())]
-    });
+    let env =
+        names.flat_map(|name| [Field::Env(name.as_str().into()), Field::AncestorEnv(name.as_str().into())]);
     for field in Field::FIXED.iter().cloned().chain(env) {
         let values: Vec<String> = facts.of_ancestors(&field).map(str::to_owned).collect();
         let has_values = field.is_of_ancestors() && values.iter().any(|value| !value.is_empty());

@@ -112,7 +112,10 @@ fn living(procfs: &Path, pid: u32, rules: &RuleSet) -> Result<Subject, String> {
         .unread
         .iter()
         .map(|part| {
-            format!("{} of pid {pid} or a parent could not be read, and counts as absent: run as root", part.name())
+            format!(
+                "{} of pid {pid} or a parent could not be read, and counts as absent: run as root",
+                part.name()
+            )
         })
         .collect();
     let mut facts = reading.facts;
@@ -126,7 +129,9 @@ fn living(procfs: &Path, pid: u32, rules: &RuleSet) -> Result<Subject, String> {
 
 fn refusal(pid: u32, error: ReadError) -> String {
     match error {
-        ReadError::Vanished => format!("pid {pid}: there is no such process, or /proc hides it (hidepid): run as root"),
+        ReadError::Vanished => {
+            format!("pid {pid}: there is no such process, or /proc hides it (hidepid): run as root")
+        }
         ReadError::Denied => format!("pid {pid}: it may not be read: run as root, or as its user"),
         ReadError::Unreadable => format!("pid {pid}: its stat makes no sense: look at --path.procfs"),
     }

@@ -51,7 +51,10 @@ fn subject() -> Subject {
         (Field::SlurmAccount, "chess"),
         (Field::GpuUuid, "GPU-8f6d3b1e"),
         (Field::Comm, "python3"),
-        (Field::Cmdline, "python3 train.py --note=\u{1b}]0;owned\u{7} --data=/scratch/very/long/path/to/a/set/of/images --token=secret-argument"),
+        (
+            Field::Cmdline,
+            "python3 train.py --note=\u{1b}]0;owned\u{7} --data=/scratch/very/long/path/to/a/set/of/images --token=secret-argument",
+        ),
         (Field::Env("TOKEN".into()), "secret-variable"),
     ] {
         facts.set(field, value);
@@ -61,7 +64,8 @@ fn subject() -> Subject {
         facts.push_ancestor(fields.map(|(field, value)| (field, value.to_owned())).into());
     }
     let origin = Origin::Process { pid: 4242, procfs: "/proc".into() };
-    let notes = vec!["exe of pid 4242 or a parent could not be read, and counts as absent: run as root".into()];
+    let notes =
+        vec!["exe of pid 4242 or a parent could not be read, and counts as absent: run as root".into()];
     Subject { facts, origin, start_time: Some(1_790_000_000.25), notes }
 }
 

@@ -42,7 +42,8 @@ pub fn render(report: &Report, look: Look) -> String {
         Some(pid) => format!("PROCESS {pid}"),
         None => "PROCESS".into(),
     };
-    let on = report.process.gpu_uuid.as_ref().map(|uuid| format!(" on {}", visible(uuid))).unwrap_or_default();
+    let on =
+        report.process.gpu_uuid.as_ref().map(|uuid| format!(" on {}", visible(uuid))).unwrap_or_default();
     // Writing to a string does not fail.
     let _ = writeln!(out, "{}{on}\n\n{}", look.ink(Ink::Heading, &title), look.ink(Ink::Heading, "FACTS"));
     facts(&mut out, &report.facts, look);
@@ -159,7 +160,8 @@ fn reason(rule: &Rule) -> Vec<String> {
             Some(Value::One(value)) => format!("found \"{}\"", visible(value)),
             Some(Value::OfAncestors(values)) if values.is_empty() => "found no ancestors".to_owned(),
             Some(Value::OfAncestors(values)) => {
-                let values: Vec<String> = values.iter().map(|value| format!("\"{}\"", visible(value))).collect();
+                let values: Vec<String> =
+                    values.iter().map(|value| format!("\"{}\"", visible(value))).collect();
                 format!("found {}", values.join(", "))
             }
         };

@@ -18,6 +18,8 @@ pub mod page;
 mod page_processes;
 pub mod processes;
 mod processes_query;
+#[cfg(test)]
+mod processes_tests;
 pub mod publish;
 pub mod routes;
 pub mod rows;

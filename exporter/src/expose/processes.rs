@@ -7,8 +7,8 @@
 use super::overview;
 use super::processes_query::Query;
 use crate::account::occupant::{Occupant, Reason, Standing};
-use crate::account::snapshot::{GpuView, Snapshot};
 use crate::account::on_gpu;
+use crate::account::snapshot::{GpuView, Snapshot};
 use crate::explain::report::{Audience, Report};
 use crate::explain::subject::{Origin, Subject};
 use serde::Serialize;
@@ -231,7 +231,10 @@ impl Listing {
                 user: process.user.unwrap_or_default().into(),
                 workload: process.workload.unwrap_or_default(),
                 owner,
-                rule: waits.or(process.rule.map(str::to_owned)).or(process.refusal.map(str::to_owned)).unwrap_or_default(),
+                rule: waits
+                    .or(process.rule.map(str::to_owned))
+                    .or(process.refusal.map(str::to_owned))
+                    .unwrap_or_default(),
                 evidence: process.evidence.unwrap_or_default().into(),
                 memory_bytes: process.memory_bytes.map(|bytes| bytes as f64),
                 utilization_ratio: process.sm_utilization,

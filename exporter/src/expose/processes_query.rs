@@ -97,7 +97,10 @@ mod tests {
     fn what_is_not_asked_has_a_default() {
         check("", query());
         check("pid=7", Query { pid: Some(7), ..query() });
-        check("gpu=3&limit=10&offset=20", Query { gpu: Some(Which::Index(3)), limit: 10, offset: 20, ..query() });
+        check(
+            "gpu=3&limit=10&offset=20",
+            Query { gpu: Some(Which::Index(3)), limit: 10, offset: 20, ..query() },
+        );
         check("gpu=GPU-1", Query { gpu: Some(Which::Uuid("GPU-1".into())), ..query() });
     }
 

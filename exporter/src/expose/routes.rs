@@ -163,7 +163,10 @@ async fn processes<B>(site: &Site, request: &Request<B>) -> Answer {
         Ok(Some(body)) => body,
         Ok(None) => {
             let pid = pid.unwrap_or_default();
-            return text(StatusCode::NOT_FOUND, format!("pid {pid} is on no GPU now: see wattribute explain\n"));
+            return text(
+                StatusCode::NOT_FOUND,
+                format!("pid {pid} is on no GPU now: see wattribute explain\n"),
+            );
         }
         Err(error) => {
             tracing::error!(error, "the processes could not be listed");
