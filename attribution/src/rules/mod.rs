@@ -19,7 +19,7 @@ mod test;
 mod verdict;
 mod yaml;
 
-pub use explain::{Explanation, Line, Outcome};
+pub use explain::{Explanation, Found, Line, Outcome, Reason};
 pub use problem::{Problem, Problems};
 pub use process::process;
 pub use set::{RuleSet, Source};

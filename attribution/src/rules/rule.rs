@@ -13,6 +13,8 @@ use crate::owner::{Owner, Reserved};
 #[derive(Clone, Debug)]
 pub(super) struct Rule {
     pub name: Arc<str>,
+    /// The file it stands in, and the line from 1.
+    pub place: (Arc<str>, usize),
     pub matchers: Vec<Matcher>,
     action: Action,
     evidence: Evidence,
@@ -42,7 +44,12 @@ impl Rule {
     pub fn new(name: &str, matchers: Vec<Matcher>, action: Action) -> Self {
         let fields = matchers.iter().map(|matcher| &matcher.field).chain(action.fields());
         let evidence = fields.map(Field::evidence).max().unwrap_or(Evidence::Kernel);
-        Self { name: name.into(), matchers, action, evidence }
+        Self { name: name.into(), place: Default::default(), matchers, action, evidence }
+    }
+
+    /// The same rule, with where it stands.
+    pub fn at(self, file: &str, line: usize) -> Self {
+        Self { place: (file.into(), line), ..self }
     }
 
     /// A rule that fails on what is known waits for nothing, in whichever order its matchers stand.

@@ -27,7 +27,7 @@ pub(super) fn read(node: &Node, context: &Context, report: &mut Report<'_>) -> O
     let name = schema::name(node, entries, report);
     let matchers = read_matchers(node, entries, report);
     let action = Reader { context, matchers: matchers.as_deref(), report }.action(node, entries);
-    Some(Rule::new(name?, matchers?, action?))
+    Some(Rule::new(name?, matchers?, action?).at(report.file(), node.line))
 }
 
 fn read_matchers(node: &Node, entries: &[Entry], report: &mut Report<'_>) -> Option<Vec<Matcher>> {

@@ -16,6 +16,7 @@ use wattribute::split::Role;
 use wattribute::units::Microseconds;
 
 use super::book::RuleKey;
+use super::occupant::Remark;
 use super::series::{SeriesId, SeriesLabels, SeriesTable, Subject};
 use crate::sample::Card;
 
@@ -53,6 +54,8 @@ struct Place {
     left: Option<Microseconds>,
     /// Fixed at first sight.
     series: Option<[Option<SeriesId>; 2]>,
+    /// For who asks why.
+    remark: Remark,
 }
 
 impl Place {
@@ -196,6 +199,13 @@ impl Claims {
         self.processes.get(&key)?.places.get(uuid)?.ticket.get()
     }
 
+    /// The facts of a process, and what was last said of it on a GPU.
+    pub fn known(&self, key: ProcessKey, uuid: &Arc<str>) -> (Option<Arc<Facts>>, Option<Remark>) {
+        let process = self.processes.get(&key);
+        let place = process.and_then(|process| process.places.get(uuid));
+        (process.and_then(|process| process.facts.clone()), place.map(|place| place.remark.clone()))
+    }
+
     /// When a process ended, if it has.
     pub fn ended(&self, key: ProcessKey) -> Option<Microseconds> {
         self.processes.get(&key)?.ended
@@ -279,7 +289,11 @@ impl Claims {
         let facts = on_gpu(process.facts.as_deref()?, card, &court.host);
         let verdict = match court.rules.decide(&facts) {
             Decision::Verdict(verdict) => verdict,
-            Decision::Pending(_) => return None,
+            Decision::Pending(field) => {
+                let place = self.processes.get_mut(&key)?.places.get_mut(&card.uuid)?;
+                place.remark = Remark { waits_for: Some(field), refusal: None };
+                return None;
+            }
         };
         if let Some(refusal) = verdict.refusal.filter(|refusal| *refusal != Refusal::NoRule) {
             *court.failures.entry(refusal.name()).or_default() += 1;
@@ -290,6 +304,7 @@ impl Claims {
         let series = self.series_of(key, &card.uuid, || labels(key, card, &facts, &owner));
         let billing = Billing { owner, rule, role, series };
         let place = self.processes.get_mut(&key)?.places.get_mut(&card.uuid)?;
+        place.remark = Remark { waits_for: None, refusal: verdict.refusal };
         match place.ticket.get() {
             Some(earlier) if *earlier == billing => return None,
             Some(_) => place.ticket = Ticket::default(),
@@ -331,7 +346,7 @@ fn labels(key: ProcessKey, card: &Card, facts: &Facts, owner: &Owner) -> [Option
 }
 
 /// A process's facts, with those of the GPU it is on.
-fn on_gpu(facts: &Facts, card: &Card, host: &str) -> Facts {
+pub fn on_gpu(facts: &Facts, card: &Card, host: &str) -> Facts {
     let mut facts = facts.clone();
     facts.set(Field::Gpu, card.index.to_string());
     facts.set(Field::GpuUuid, &*card.uuid);

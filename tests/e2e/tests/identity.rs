@@ -174,8 +174,22 @@ fn all_it_says(exporter: &Exporter, scratch: &Scratch) -> Vec<(String, String)> 
     for path in ["/", "/-/ready", "/-/healthy", "/api/v1/processes", "/nowhere"] {
         said.push((path.into(), get(path, &[]).text()));
     }
-    said.extend(files(&scratch.path("state")));
+    // Whatever else it keeps: a test that records a capture has it written into one of these.
+    for folder in ["state", "capture"].map(|name| scratch.path(name)).iter().filter(|path| path.exists()) {
+        said.extend(files(folder));
+    }
     said
+}
+
+/// What the processes API says of single processes: with the matchers of the rules, as they are written.
+fn all_it_explains(exporter: &Exporter, pids: &[u32]) -> Vec<(String, String)> {
+    let ask = |pid: &u32| {
+        let path = format!("/api/v1/processes?pid={pid}");
+        let answer = exporter.get(&path, &[]).expect("an answer");
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        (path, answer.text())
+    };
+    pids.iter().map(ask).collect()
 }
 
 fn files(folder: &Path) -> Vec<(String, String)> {
@@ -217,7 +231,7 @@ fn what_environment_and_command_line_hold_is_said_nowhere() {
         rules_files: vec![scratch.write("rules.yaml", rules)],
         state_dir: Some(scratch.path("state")),
         exposition_delay: Some(Duration::from_secs(2)),
-        others: vec!["--log.level=debug".into()],
+        others: vec!["--log.level=debug".into(), "--web.enable-processes".into()],
         ..Flags::with_fake(&scratch, &scenario)
     };
     let mut exporter = Exporter::start(&scratch, flags).expect("it starts");
@@ -228,6 +242,13 @@ fn what_environment_and_command_line_hold_is_said_nowhere() {
     exporter.signal(Signal::HUP);
     sleep(Duration::from_millis(500));
     let mut said = all_it_says(&exporter, &scratch);
+    // The rules write `good-` themselves; the secrets behind it are nobody's to see.
+    for (place, text) in all_it_explains(&exporter, &[process.pid(), family.child]) {
+        for secret in ["hunter2", "train.py", "WATT_API_KEY"] {
+            assert!(!text.contains(secret), "{secret} stands in {place}:\n{text}");
+        }
+        assert!(text.contains("withheld"), "{place}:\n{text}");
+    }
     exporter.signal(Signal::TERM);
     said.push(("last log".into(), exporter.wait().stderr));
     said.extend(files(&scratch.path("state")));

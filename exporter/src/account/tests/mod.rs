@@ -99,6 +99,7 @@ impl World {
             host: "node".into(),
             process_series: 3,
             workload_series: 3,
+            detail: occupant::Detail::Processes,
         };
         let accountant = Accountant::new(config, neighbours, rules(), |enter| {
             let state = state.map(|text| format::read(text).expect("a sound state"));
