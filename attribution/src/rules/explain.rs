@@ -6,14 +6,16 @@ use std::sync::Arc;
 
 use super::problem::quote;
 use super::rule::{Judgement, Rule};
+use super::trust::Testimony;
 use super::verdict::{Decision, Verdict};
-use crate::facts::Facts;
 
 /// What every rule says of one process, and the verdict. Displays as a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
     /// The rules in the order they apply.
     pub rules: Vec<Line>,
+    /// Why the facts that the process declares do not count, where they do not.
+    pub objection: Option<String>,
     /// What they come to.
     pub decision: Decision,
 }
@@ -41,11 +43,11 @@ pub enum Outcome {
 }
 
 impl Explanation {
-    pub(super) fn new(rules: &[Rule], facts: &Facts, decision: Decision) -> Self {
+    pub(super) fn new(rules: &[Rule], process: Testimony<'_>, decision: Decision) -> Self {
         let mut decided = None;
         let mut lines = Vec::new();
         for rule in rules {
-            let (outcome, mut reason) = say(rule, facts);
+            let (outcome, mut reason) = say(rule, process);
             match (&decided, outcome) {
                 (_, Outcome::Fails) => {}
                 (None, _) => decided = Some(&rule.name),
@@ -54,26 +56,29 @@ impl Explanation {
             }
             lines.push(Line { rule: Arc::clone(&rule.name), outcome, reason });
         }
-        Self { rules: lines, decision }
+        Self { rules: lines, objection: process.objection(), decision }
     }
 }
 
-fn say(rule: &Rule, facts: &Facts) -> (Outcome, String) {
-    match rule.judge(facts) {
+fn say(rule: &Rule, process: Testimony<'_>) -> (Outcome, String) {
+    match rule.judge(process) {
         Judgement::Matched(_) => (Outcome::Matches, String::new()),
         Judgement::Pending(field) => (Outcome::Waits, format!("for {field}")),
         Judgement::NoKey(key) => (Outcome::Fails, format!("the table has no key {}", quote(&key))),
         Judgement::Fails(index) => {
-            let why = |matcher| format!("{matcher}: {}", found(rule, index, facts));
+            let why = |matcher| format!("{matcher}: {}", found(rule, index, process));
             (Outcome::Fails, rule.matchers.get(index).map(why).unwrap_or_default())
         }
     }
 }
 
 /// The value that the matcher did not accept.
-fn found(rule: &Rule, index: usize, facts: &Facts) -> String {
+fn found(rule: &Rule, index: usize, process: Testimony<'_>) -> String {
     let Some(matcher) = rule.matchers.get(index) else { return String::new() };
-    let field = &matcher.field;
+    let (field, facts) = (&matcher.field, process.facts);
+    if process.discounts(field) {
+        return "its declared facts do not count".into();
+    }
     if field.is_of_ancestors() {
         let values: Vec<String> = facts.of_ancestors(field).map(quote).collect();
         return if values.is_empty() {
@@ -94,6 +99,9 @@ impl fmt::Display for Explanation {
         for Line { rule, outcome, reason } in &self.rules {
             let line = format!("{rule:width$}  {outcome:7}  {reason}");
             writeln!(f, "{}", line.trim_end())?;
+        }
+        if let Some(objection) = &self.objection {
+            writeln!(f, "{objection}")?;
         }
         match &self.decision {
             Decision::Pending(field) => write!(f, "verdict: none yet, waits for {field}"),

@@ -6,6 +6,7 @@
 mod explain;
 mod load;
 mod matcher;
+mod place;
 mod problem;
 mod process;
 mod rule;
@@ -16,6 +17,7 @@ mod settings;
 mod table;
 mod template;
 mod test;
+mod trust;
 mod verdict;
 mod yaml;
 

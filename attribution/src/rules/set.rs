@@ -8,9 +8,12 @@ use regex::Regex;
 use super::explain::Explanation;
 use super::load;
 use super::matcher::Matcher;
+use super::place::Place;
 use super::problem::Problems;
 use super::rule::{Judgement, Rule};
+use super::table::Table;
 use super::test::{self, Test, TestFailure};
+use super::trust::{Testimony, Trust};
 use super::verdict::{Decision, Refusal, Verdict};
 use crate::facts::{Facts, Field};
 use crate::owner::TEAM;
@@ -24,7 +27,10 @@ pub struct RuleSet {
     pub(super) idle_policy: IdlePolicy,
     pub(super) idle_watts: Vec<(Regex, Milliwatts)>,
     pub(super) owner_limit: usize,
-    pub(super) ignore: Vec<Matcher>,
+    /// Whose declared facts count; without it, everybody's.
+    pub(super) trust: Option<Trust>,
+    pub(super) ignore: Vec<(Place, Matcher)>,
+    pub(super) tables: Vec<(String, Place, Arc<Table>)>,
     pub(super) rules: Vec<Rule>,
     pub(super) tests: Vec<Test>,
     pub(super) wanted_env: BTreeSet<String>,
@@ -38,7 +44,9 @@ impl Default for RuleSet {
             idle_policy: IdlePolicy::default(),
             idle_watts: Vec::new(),
             owner_limit: 1000,
+            trust: None,
             ignore: Vec::new(),
+            tables: Vec::new(),
             rules: Vec::new(),
             tests: Vec::new(),
             wanted_env: BTreeSet::new(),
@@ -107,14 +115,16 @@ impl RuleSet {
     /// Whether `ignore` names this process, so that it never holds a GPU. A pending fact names nothing yet.
     #[must_use]
     pub fn ignores(&self, facts: &Facts) -> bool {
-        self.ignore.iter().any(|matcher| matcher.holds(facts) == Some(true))
+        let process = self.hear(facts);
+        self.ignore.iter().any(|(_, matcher)| process.holds(matcher) == Some(true))
     }
 
     /// The verdict of the first rule that matches.
     #[must_use]
     pub fn decide(&self, facts: &Facts) -> Decision {
+        let process = self.hear(facts);
         for rule in &self.rules {
-            match rule.judge(facts) {
+            match rule.judge(process) {
                 Judgement::Matched(verdict) => return Decision::Verdict(verdict),
                 Judgement::Pending(field) => return Decision::Pending(field),
                 Judgement::Fails(_) | Judgement::NoKey(_) => {}
@@ -126,7 +136,7 @@ impl RuleSet {
     /// What every rule says of a process and why, and the verdict.
     #[must_use]
     pub fn explain(&self, facts: &Facts) -> Explanation {
-        Explanation::new(&self.rules, facts, self.decide(facts))
+        Explanation::new(&self.rules, self.hear(facts), self.decide(facts))
     }
 
     /// Runs the files' own tests. Nothing comes back where all hold.
@@ -147,6 +157,10 @@ impl RuleSet {
         self.tests.len()
     }
 
+    fn hear<'a>(&'a self, facts: &'a Facts) -> Testimony<'a> {
+        Testimony::of(facts, self.trust.as_ref())
+    }
+
     /// Collects the environment variables that rules and `ignore` name.
     pub(super) fn with_wanted_env(mut self) -> Self {
         let names = self.fields().filter_map(|field| match field {
@@ -160,6 +174,6 @@ impl RuleSet {
     /// All fields that rules and `ignore` name.
     fn fields(&self) -> impl Iterator<Item = &Field> {
         let fields = self.rules.iter().flat_map(Rule::fields);
-        fields.chain(self.ignore.iter().map(|matcher| &matcher.field))
+        fields.chain(self.ignore.iter().map(|(_, matcher)| &matcher.field))
     }
 }

@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use super::load;
 
-/// A debug build on a busy machine is allowed a second.
+/// What is refused late takes minutes or all memory; a debug build on a busy machine is allowed half a minute.
 #[track_caller]
 fn check(text: &str, want: &str) {
     let started = now();
     let problems = load(text).expect_err("it is refused").to_string();
     let took = now() - started;
     assert!(problems.lines().next().is_some_and(|first| first.contains(want)), "{problems:.300}");
-    assert!(took < Duration::from_secs(1), "took {took:?}");
+    assert!(took < Duration::from_secs(30), "took {took:?}");
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test of time reads a clock")]
