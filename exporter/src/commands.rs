@@ -1,5 +1,9 @@
 //! The commands that answer and end: `check` and `explain`.
 
+mod check;
+
+pub use check::check;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
@@ -10,23 +14,9 @@ use wattribute::facts::Facts;
 use wattribute::procfs::{ReadError, Reader};
 use wattribute::rules::{self, Source};
 
-use crate::cli::{Check, Explain};
+use crate::cli::Explain;
 use crate::rules_file;
 use crate::slurm::{self, Answer, Scontrol};
-
-/// Loads the files as one set of rules and runs their own tests.
-pub fn check(typed: &Check) -> ExitCode {
-    let rules = match rules_file::load(&typed.files) {
-        Ok(rules) => rules,
-        Err(errors) => return fail(&errors),
-    };
-    let failures = rules.check();
-    if !failures.is_empty() {
-        let lines: Vec<String> = failures.iter().map(ToString::to_string).collect();
-        return fail(&lines.join("\n"));
-    }
-    say(&format!("{} rules, {} tests: all hold\n", rules.rule_count(), rules.test_count()))
-}
 
 /// Says which rule a process matches, and why the others do not.
 pub fn explain(typed: &Explain) -> ExitCode {

@@ -80,7 +80,9 @@ impl Loader<'_, '_> {
         });
         let labels = context.labels;
         let wanted_env = BTreeSet::new();
+        let files = self.files.iter().map(|file| file.name.into()).collect();
         let set = RuleSet {
+            files,
             labels,
             idle_policy,
             idle_watts,

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use regex::Regex;
 
 use super::explain::Explanation;
-use super::load;
 use super::matcher::Matcher;
 use super::place::Place;
-use super::problem::Problems;
+use super::problem::{Problem, Problems};
 use super::rule::{Judgement, Rule};
 use super::table::Table;
 use super::test::{self, Test, TestFailure};
 use super::trust::{Testimony, Trust};
 use super::verdict::{Decision, Refusal, Verdict};
+use super::{lint, load};
 use crate::facts::{Facts, Field};
 use crate::owner::TEAM;
 use crate::split::IdlePolicy;
@@ -23,6 +23,8 @@ use crate::units::Milliwatts;
 /// Rules that are whole: a file with any error makes none. Share it behind an `Arc`.
 #[derive(Clone, Debug)]
 pub struct RuleSet {
+    /// The files' names, in their order.
+    pub(super) files: Vec<Arc<str>>,
     pub(super) labels: Vec<Arc<str>>,
     pub(super) idle_policy: IdlePolicy,
     pub(super) idle_watts: Vec<(Regex, Milliwatts)>,
@@ -40,6 +42,7 @@ impl Default for RuleSet {
     /// No file: one label, team; everything is unattributed.
     fn default() -> Self {
         Self {
+            files: Vec::new(),
             labels: vec![TEAM.into()],
             idle_policy: IdlePolicy::default(),
             idle_watts: Vec::new(),
@@ -143,6 +146,14 @@ impl RuleSet {
     #[must_use]
     pub fn check(&self) -> Vec<TestFailure> {
         self.tests.iter().flat_map(|test| test::run(test, self)).collect()
+    }
+
+    /// What is no error, and yet cannot be meant, in the order of files and lines: rules that never match, tables
+    /// nobody asks, teams that anyone could claim, labels without bound. Compares every rule with all before it, so
+    /// it is for people who write rules, not for a running exporter.
+    #[must_use]
+    pub fn lint(&self) -> Vec<Problem> {
+        lint::lint(self)
     }
 
     /// How many rules there are.
