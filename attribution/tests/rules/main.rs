@@ -7,10 +7,11 @@
 )]
 
 mod decide;
-mod errors;
 mod files;
+mod golden;
 mod hostile;
 mod properties;
+mod trust;
 
 use wattribute::facts::{Facts, Field};
 use wattribute::rules::{Problems, RuleSet, Source, process};
