@@ -4,7 +4,7 @@ use super::form::is_own_word;
 use super::{Fault, Problem, Subject};
 use crate::facts::Field;
 use crate::rules::rule::Action;
-use crate::rules::template::Part;
+use crate::rules::template::{Part, Template};
 
 /// Why the values of a field have no bound, and the way out.
 struct Growth {
@@ -21,7 +21,7 @@ pub(super) fn boundless(subject: &Subject<'_>, limit: usize) -> Vec<Problem> {
         else {
             continue;
         };
-        let Growth { why, help } = growth(field);
+        let Growth { why, help } = growth(field, template);
         let fault =
             format!("{field} {why}, each an owner: over {limit} of them (`limits`) pay as \"overflow\"");
         warnings.push(subject.warn(Fault::new(fault).key(format!("owner.{label}")).help(help)));
@@ -53,7 +53,7 @@ fn grows(field: &Field) -> bool {
     is_own_word(field) || matches!(field, Field::Pod | Field::Sluid | Field::SystemdUnit)
 }
 
-fn growth(field: &Field) -> Growth {
+fn growth(field: &Field, template: &Template) -> Growth {
     match field {
         Field::Pod | Field::Sluid => Growth {
             why: "has another value with every job or pod",
@@ -65,7 +65,8 @@ fn growth(field: &Field) -> Growth {
                 .into(),
         },
         field => {
-            let name = if field.is_of_ancestors() { "(?P<name>a|b)" } else { "a|b" };
+            let is_captured = field.is_of_ancestors() || template.fields().all(|named| named != field);
+            let name = if is_captured { "(?P<name>a|b)" } else { "a|b" };
             Growth {
                 why: "is any text that its user likes",
                 help: format!(
