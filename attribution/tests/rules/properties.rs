@@ -237,7 +237,7 @@ proptest! {
         let again = load(RULES).expect("they load");
         let mut process = facts("{host: h}");
         for (field, value) in [("comm", comm), ("user", user), ("cmdline", cmdline)] {
-            process.set(wattribute::facts::Field::parse(field).expect("a field"), value);
+            process.set(Field::parse(field).expect("a field"), value);
         }
         prop_assert_eq!(rules.decide(&process), again.decide(&process.clone()));
         prop_assert_eq!(rules.explain(&process).decision, rules.decide(&process));
