@@ -44,6 +44,25 @@ pub struct Check {
     /// set of rules
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
+    /// Fail on warnings too: on rules that never match, teams that anyone could claim, and the like
+    #[arg(long = "strict")]
+    strict: bool,
+}
+
+/// What warnings do to `check`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Warnings {
+    /// They are printed.
+    Pass,
+    /// They are printed, and the exit status is 1.
+    Fail,
+}
+
+impl Check {
+    /// What warnings do.
+    pub fn warnings(&self) -> Warnings {
+        if self.strict { Warnings::Fail } else { Warnings::Pass }
+    }
 }
 
 /// What to explain.

@@ -6,16 +6,20 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::place::Place;
 use super::problem::quote;
 use super::rule::{Judgement, Rule};
+use super::trust::Testimony;
 use super::verdict::{Decision, Verdict};
-use crate::facts::{Facts, Field};
+use crate::facts::Field;
 
 /// What every rule says of one process, and the verdict. Displays as a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
     /// The rules in the order they apply.
     pub rules: Vec<Line>,
+    /// Why the facts that the process declares do not count, where they do not.
+    pub objection: Option<String>,
     /// What they come to.
     pub decision: Decision,
 }
@@ -76,6 +80,8 @@ pub enum Reason {
 pub enum Found {
     /// There is no such fact.
     Nothing,
+    /// It was declared by the process, and the section `declared` does not name it.
+    Discounted,
     /// Its value.
     Value(String),
     /// Its value for each ancestor, the nearest first, empty where one has none; no item where there are no ancestors.
@@ -83,25 +89,25 @@ pub enum Found {
 }
 
 impl Explanation {
-    pub(super) fn new(rules: &[Rule], facts: &Facts, decision: Decision) -> Self {
+    pub(super) fn new(rules: &[Rule], process: Testimony<'_>, decision: Decision) -> Self {
         let mut first: Option<Arc<str>> = None;
         let mut lines = Vec::new();
         for rule in rules {
-            let (outcome, mut reason) = say(rule, facts);
+            let (outcome, mut reason) = say(rule, process);
             match (&first, outcome) {
                 (_, Outcome::Fails) | (Some(_), Outcome::Waits) => {}
                 (None, _) => first = Some(Arc::clone(&rule.name)),
                 (Some(first), Outcome::Matches) => reason = Some(Reason::Later(Arc::clone(first))),
             }
-            let (file, line) = rule.place.clone();
+            let Place { file, line } = rule.origin.place.clone();
             lines.push(Line { rule: Arc::clone(&rule.name), file, line, outcome, reason });
         }
-        Self { rules: lines, decision }
+        Self { rules: lines, objection: process.objection(), decision }
     }
 }
 
-fn say(rule: &Rule, facts: &Facts) -> (Outcome, Option<Reason>) {
-    match rule.judge(facts) {
+fn say(rule: &Rule, process: Testimony<'_>) -> (Outcome, Option<Reason>) {
+    match rule.judge(process) {
         Judgement::Matched(_) => (Outcome::Matches, None),
         Judgement::Pending(field) => (Outcome::Waits, Some(Reason::Pending(field))),
         Judgement::NoKey(key) => {
@@ -112,14 +118,18 @@ fn say(rule: &Rule, facts: &Facts) -> (Outcome, Option<Reason>) {
             let why = |matcher: &super::matcher::Matcher| Reason::Matcher {
                 matcher: matcher.to_string(),
                 field: matcher.field.clone(),
-                found: found(&matcher.field, facts),
+                found: found(&matcher.field, process),
             };
             (Outcome::Fails, rule.matchers.get(index).map(why))
         }
     }
 }
 
-fn found(field: &Field, facts: &Facts) -> Found {
+fn found(field: &Field, process: Testimony<'_>) -> Found {
+    let facts = process.facts;
+    if process.discounts(field) {
+        return Found::Discounted;
+    }
     if field.is_of_ancestors() {
         return Found::OfAncestors(facts.of_ancestors(field).map(str::to_owned).collect());
     }
@@ -134,6 +144,7 @@ impl fmt::Display for Reason {
         match self {
             Self::Matcher { matcher, field, found } => match found {
                 Found::Nothing => write!(f, "{matcher}: no {field}"),
+                Found::Discounted => write!(f, "{matcher}: its declared facts do not count"),
                 Found::Value(value) => write!(f, "{matcher}: it is {}", quote(value)),
                 Found::OfAncestors(values) if values.is_empty() => write!(f, "{matcher}: no ancestors"),
                 Found::OfAncestors(values) => {
@@ -154,6 +165,9 @@ impl fmt::Display for Explanation {
         for Line { rule, outcome, reason, .. } in &self.rules {
             let reason = reason.as_ref().map(ToString::to_string).unwrap_or_default();
             writeln!(f, "{}", format!("{rule:width$}  {outcome:7}  {reason}").trim_end())?;
+        }
+        if let Some(objection) = &self.objection {
+            writeln!(f, "{objection}")?;
         }
         match &self.decision {
             Decision::Pending(field) => write!(f, "verdict: none yet, waits for {field}"),

@@ -4,8 +4,10 @@
 //! Everything here is pure: the caller reads the files. `docs/rules.md` is the reference of the format.
 
 mod explain;
+mod lint;
 mod load;
 mod matcher;
+mod place;
 mod problem;
 mod process;
 mod rule;
@@ -16,6 +18,7 @@ mod settings;
 mod table;
 mod template;
 mod test;
+mod trust;
 mod verdict;
 mod yaml;
 

@@ -130,8 +130,9 @@ pub struct Verdict {
 impl Report {
     /// What these rules say of a process.
     pub fn new(subject: Subject, rules: &RuleSet, audience: Audience) -> Self {
-        let Subject { facts, origin, start_time, notes } = subject;
+        let Subject { facts, origin, start_time, mut notes } = subject;
         let explained = rules.explain(&facts);
+        notes.extend(explained.objection.clone());
         let uuid = facts.text(&Field::GpuUuid);
         Self {
             process: Process {
@@ -208,7 +209,7 @@ fn rule(line: &rules::Line, audience: Audience) -> Rule {
         Some(Reason::Matcher { matcher, field, found }) => {
             rule.matcher = Some(matcher.clone());
             // That there is nothing is no secret.
-            rule.withheld = *found != Found::Nothing && !audience.may_see(field);
+            rule.withheld = !matches!(found, Found::Nothing | Found::Discounted) && !audience.may_see(field);
             rule.found = Some(value(found)).filter(|_| !rule.withheld);
         }
     }
@@ -217,7 +218,7 @@ fn rule(line: &rules::Line, audience: Audience) -> Rule {
 
 fn value(found: &Found) -> Value {
     match found {
-        Found::Nothing => Value::One(String::new()),
+        Found::Nothing | Found::Discounted => Value::One(String::new()),
         Found::Value(value) => Value::One(value.clone()),
         Found::OfAncestors(values) => Value::OfAncestors(values.clone()),
     }
