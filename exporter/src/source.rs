@@ -15,7 +15,7 @@ use crate::demo::{Demo, DemoProcesses};
 use crate::identify::{self, Proc, Watch};
 use crate::sample::{Ticks, nvml::Driver};
 use crate::settings::{self, no_driver};
-use crate::slurm::{self, Scontrol};
+use crate::slurm::{self, Ears, Scontrol};
 
 /// An opened source.
 pub enum Gpus {
@@ -66,11 +66,16 @@ impl Gpus {
     /// # Errors
     /// If the kernel refuses what it needs.
     pub fn identify(&self, events: Sender<Event>) -> io::Result<Box<dyn Watch>> {
+        let holding = events.clone();
         let tell = move |event| events.send(Event::Identity(event)).is_ok();
+        let hold = move |held| holding.send(Event::Allocations(held)).is_ok();
+        let ears = |tell| Ears { tell, hold: Box::new(hold) };
         Ok(match self {
-            Self::Nvml { procfs, .. } => Box::new(slurm::spawn(Scontrol::find(), tell, |tell| {
-                identify::spawn(Proc::new(procfs), tell, identify::INTERVAL)
-            })?),
+            Self::Nvml { procfs, .. } => {
+                Box::new(slurm::spawn(Scontrol::find(), ears(Box::new(tell)), |tell| {
+                    identify::spawn(Proc::new(procfs), tell, identify::INTERVAL)
+                })?)
+            }
             Self::Demo(demo) => Box::new(identify::spawn(DemoProcesses(*demo), tell, identify::INTERVAL)?),
         })
     }
