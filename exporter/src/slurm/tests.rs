@@ -62,7 +62,8 @@ impl World {
             Ok(Nobody)
         };
         let (tell, hold) = (Box::new(move |event| events.send(event).is_ok()), Box::new(|_| true));
-        let stage = spawn(scontrol, Ears { tell, hold }, begin).expect("a stage");
+        let places = Places { scontrol, procfs: "/nowhere".into(), job_mapping: None };
+        let stage = spawn(places, Ears { tell, hold }, begin).expect("a stage");
         let this = Self { stage, tell: fronts.recv().expect("a front"), heard, folder };
         this.stage.want(&rules(RULES), 0);
         this
