@@ -204,6 +204,12 @@ pub struct Serve {
     #[arg(env = "WATTRIBUTE_PATH_PROCFS", default_value = "/proc")]
     pub procfs: PathBuf,
 
+    /// Folder in which Slurm's prolog writes a file for each GPU (index, index.instance or UUID) with the ids of the
+    /// jobs that have it, a line each, as for dcgm-exporter
+    #[arg(long = "slurm.job-mapping-dir", value_name = "DIR", help_heading = "Source")]
+    #[arg(env = "WATTRIBUTE_SLURM_JOB_MAPPING_DIR")]
+    pub slurm_job_mapping: Option<PathBuf>,
+
     /// The least severe events that are logged
     #[arg(long = "log.level", value_name = "LEVEL", help_heading = "Log")]
     #[arg(env = "WATTRIBUTE_LOG_LEVEL", default_value = "info")]
@@ -281,6 +287,7 @@ mod tests {
         ("source", ""),
         ("nvml.library", ""),
         ("path.procfs", "/proc"),
+        ("slurm.job-mapping-dir", ""), // the design has the files, and no name for the flag
         ("log.level", "info"),
         ("log.format", "logfmt"),
     ];

@@ -36,6 +36,8 @@ pub struct Serve {
     pub source: Source,
     /// Where the host's /proc is mounted.
     pub procfs: PathBuf,
+    /// The folder in which Slurm's prolog says which job has which GPU, if there is one.
+    pub slurm_job_mapping: Option<PathBuf>,
     /// What is logged and how.
     pub log: Log,
 }
@@ -121,6 +123,7 @@ impl Serve {
             workloads_max_series: typed.workloads_max_series,
             source,
             procfs: typed.procfs,
+            slurm_job_mapping: typed.slurm_job_mapping,
             log: Log { level: typed.log_level, format: typed.log_format },
         })
     }

@@ -15,11 +15,11 @@ use crate::demo::{Demo, DemoProcesses};
 use crate::identify::{self, Proc, Watch};
 use crate::sample::{Ticks, nvml::Driver};
 use crate::settings::{self, no_driver};
-use crate::slurm::{self, Scontrol};
+use crate::slurm::{self, Ears, Places, Scontrol};
 
 /// An opened source.
 pub enum Gpus {
-    Nvml { driver: Driver, count: u32, procfs: PathBuf },
+    Nvml { driver: Driver, count: u32, procfs: PathBuf, job_mapping: Option<PathBuf> },
     Demo(Demo),
 }
 
@@ -42,7 +42,8 @@ impl Gpus {
         if count == 0 {
             return Err(no_driver("the NVIDIA driver runs but has no GPU"));
         }
-        Ok(Self::Nvml { driver, count, procfs: settings.procfs.clone() })
+        let (procfs, job_mapping) = (settings.procfs.clone(), settings.slurm_job_mapping.clone());
+        Ok(Self::Nvml { driver, count, procfs, job_mapping })
     }
 
     /// As in the metric `source_info`.
@@ -66,11 +67,18 @@ impl Gpus {
     /// # Errors
     /// If the kernel refuses what it needs.
     pub fn identify(&self, events: Sender<Event>) -> io::Result<Box<dyn Watch>> {
+        let holding = events.clone();
         let tell = move |event| events.send(Event::Identity(event)).is_ok();
+        let hold = move |held| holding.send(Event::Allocations(held)).is_ok();
+        let ears = |tell| Ears { tell, hold: Box::new(hold) };
         Ok(match self {
-            Self::Nvml { procfs, .. } => Box::new(slurm::spawn(Scontrol::find(), tell, |tell| {
-                identify::spawn(Proc::new(procfs), tell, identify::INTERVAL)
-            })?),
+            Self::Nvml { procfs, job_mapping, .. } => {
+                let (scontrol, job_mapping) = (Scontrol::find(), job_mapping.clone());
+                let places = Places { scontrol, procfs: procfs.clone(), job_mapping };
+                Box::new(slurm::spawn(places, ears(Box::new(tell)), |tell| {
+                    identify::spawn(Proc::new(procfs), tell, identify::INTERVAL)
+                })?)
+            }
             Self::Demo(demo) => Box::new(identify::spawn(DemoProcesses(*demo), tell, identify::INTERVAL)?),
         })
     }

@@ -9,6 +9,7 @@ mod calls;
 mod claims;
 mod delay;
 mod gpu;
+mod holdings;
 pub mod occupant;
 pub mod series;
 pub mod snapshot;
@@ -30,6 +31,7 @@ use wattribute::meter::Reading;
 use wattribute::rules::RuleSet;
 use wattribute::units::{Microseconds, Milliwatts};
 
+use crate::allocation::Allocations;
 use crate::identify;
 use crate::sample;
 
@@ -37,6 +39,8 @@ use crate::sample;
 pub enum Event {
     Source(sample::Event),
     Identity(identify::Event),
+    /// What a scheduler has allocated, all of it.
+    Allocations(Allocations),
     /// New rules are in force.
     Rules(Arc<RuleSet>),
     /// Stop, and give the books one last time.

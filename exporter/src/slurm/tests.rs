@@ -61,7 +61,9 @@ impl World {
             front.send(tell).expect("a test");
             Ok(Nobody)
         };
-        let stage = spawn(scontrol, move |event| events.send(event).is_ok(), begin).expect("a stage");
+        let (tell, hold) = (Box::new(move |event| events.send(event).is_ok()), Box::new(|_| true));
+        let places = Places { scontrol, procfs: "/nowhere".into(), job_mapping: None };
+        let stage = spawn(places, Ears { tell, hold }, begin).expect("a stage");
         let this = Self { stage, tell: fronts.recv().expect("a front"), heard, folder };
         this.stage.want(&rules(RULES), 0);
         this
