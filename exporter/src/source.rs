@@ -1,7 +1,7 @@
 //! Where readings and processes come from: the NVIDIA driver and /proc, or the demo. Opened and started by `serve`.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::Duration;
@@ -12,14 +12,22 @@ use wattribute::procfs::Reader;
 
 use crate::account::Event;
 use crate::demo::{Demo, DemoProcesses};
-use crate::identify::{self, Proc, Watch};
+use crate::identify::{self, Identify, Proc, Watch};
+#[cfg(feature = "kubernetes")]
+use crate::kubernetes;
 use crate::sample::{Ticks, nvml::Driver};
 use crate::settings::{self, no_driver};
-use crate::slurm::{self, Scontrol};
+use crate::slurm::{self, Scontrol, Slurm};
 
 /// An opened source.
 pub enum Gpus {
-    Nvml { driver: Driver, count: u32, procfs: PathBuf },
+    Nvml {
+        driver: Driver,
+        count: u32,
+        procfs: PathBuf,
+        #[cfg(feature = "kubernetes")]
+        kubernetes: settings::Kubernetes,
+    },
     Demo(Demo),
 }
 
@@ -42,7 +50,13 @@ impl Gpus {
         if count == 0 {
             return Err(no_driver("the NVIDIA driver runs but has no GPU"));
         }
-        Ok(Self::Nvml { driver, count, procfs: settings.procfs.clone() })
+        Ok(Self::Nvml {
+            driver,
+            count,
+            procfs: settings.procfs.clone(),
+            #[cfg(feature = "kubernetes")]
+            kubernetes: settings.kubernetes.clone(),
+        })
     }
 
     /// As in the metric `source_info`.
@@ -61,16 +75,23 @@ impl Gpus {
         }
     }
 
-    /// Starts the identify stage for the processes of this source, for those of this machine with Slurm's behind it.
+    /// Starts the identify stage for the processes of this source, for those of this machine with Slurm's behind it
+    /// and that of Kubernetes behind both.
     ///
     /// # Errors
     /// If the kernel refuses what it needs.
     pub fn identify(&self, events: Sender<Event>) -> io::Result<Box<dyn Watch>> {
         let tell = move |event| events.send(Event::Identity(event)).is_ok();
         Ok(match self {
-            Self::Nvml { procfs, .. } => Box::new(slurm::spawn(Scontrol::find(), tell, |tell| {
-                identify::spawn(Proc::new(procfs), tell, identify::INTERVAL)
-            })?),
+            #[cfg(feature = "kubernetes")]
+            Self::Nvml { procfs, kubernetes, .. } => {
+                let listeners =
+                    kubernetes::Listeners { events: Box::new(tell), allocations: Box::new(|_| true) };
+                let procs = procfs.clone();
+                Box::new(kubernetes::spawn(kubernetes, procs, listeners, |tell| with_slurm(procfs, tell))?)
+            }
+            #[cfg(not(feature = "kubernetes"))]
+            Self::Nvml { procfs, .. } => Box::new(with_slurm(procfs, tell)?),
             Self::Demo(demo) => Box::new(identify::spawn(DemoProcesses(*demo), tell, identify::INTERVAL)?),
         })
     }
@@ -113,6 +134,15 @@ impl Gpus {
         }
         Ok(Sampling { _stops: stops })
     }
+}
+
+/// The identify stage for the processes of this machine, with Slurm's behind it.
+fn with_slurm(
+    procfs: &Path,
+    tell: impl Fn(identify::Event) -> bool + Send + Sync + 'static,
+) -> io::Result<Slurm<Identify>> {
+    let begin = |tell| identify::spawn(Proc::new(procfs), tell, identify::INTERVAL);
+    slurm::spawn(Scontrol::find(), tell, begin)
 }
 
 /// What is wrong with the driver, in words for a person.
