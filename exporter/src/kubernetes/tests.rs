@@ -88,6 +88,11 @@ fn pod(uid: &str, name: &str, more: &str) -> Pod {
     list.items.into_iter().map(Pod::from).next().expect("a pod")
 }
 
+fn finished(mut pod: Pod) -> Pod {
+    pod.is_finished = true;
+    pod
+}
+
 impl Day {
     fn new(access: Access) -> Self {
         let mut desk = Desk::new(access);
@@ -103,7 +108,8 @@ impl Day {
     fn say(&mut self, pid: u32) -> String {
         self.desk.watch(process(pid));
         let mut facts = Facts::default();
-        [(Field::PodUid, UID), (Field::ContainerId, ID)].map(|(field, value)| facts.set(field, value));
+        facts.set(Field::PodUid, UID);
+        facts.set(Field::ContainerId, ID);
         let event = Event::Facts { process: process(pid), generation: 0, facts: Arc::new(facts) };
         let now = self.at(0);
         shown(&Told::Event(self.desk.hear(event, now)))
@@ -193,11 +199,11 @@ fn a_container_is_pending_until_the_pod_names_it_and_never_comes_once_the_pod_is
     let waiting = "1: pod_uid=5f32d849 namespace=speech pod=train container=?";
     assert_eq!(day.put(1, early.clone()), [waiting]);
     assert_eq!(day.put(2, pod(UID, "train", "")), [KNOWN]);
-    early.is_finished = true;
-    assert_eq!(day.put(3, early), [""; 0], "a container that was there is remembered");
+    assert_eq!(day.put(3, finished(early)), [""; 0], "a container that was there is remembered");
     let mut other = Day::new(Access::Api);
     other.say(1);
-    let never = Pod { is_finished: true, containers: [].into(), ..pod(UID, "train", "") };
+    let mut never = finished(pod(UID, "train", ""));
+    never.containers.clear();
     assert_eq!(other.put(1, never), ["1: pod_uid=5f32d849 namespace=speech pod=train"]);
 }
 
@@ -243,7 +249,7 @@ fn a_pod_that_has_finished_holds_nothing_whatever_the_kubelet_says() {
     let mut day = Day::new(Access::Api);
     day.put(1, pod(UID, "train", ""));
     assert_eq!(day.hold(2, &["train"]).len(), 1);
-    assert_eq!(day.put(3, Pod { is_finished: true, ..pod(UID, "train", "") }), [""]);
+    assert_eq!(day.put(3, finished(pod(UID, "train", ""))), [""]);
     assert_eq!(day.hold(4, &["train"]), [""; 0]);
 }
 
