@@ -17,6 +17,7 @@ use super::book::{Book, RuleKey, SeriesAmounts};
 use super::claims::{Billing, Claims, Court, Opened, Ticket};
 use super::delay::{Delay, Draft};
 use super::gpu::{Attendance, Gpu, Listed, Measured, Presence};
+use super::holdings::Holdings;
 use super::series::{SeriesId, SeriesLabels};
 use super::snapshot::{self, GpuView, Snapshot};
 use super::{Calls, Config, Event, Inheritance, Neighbours, Progress};
@@ -42,6 +43,7 @@ pub struct Accountant {
     pub(super) generation: u64,
     gpus: BTreeMap<Arc<str>, Seat>,
     claims: Claims,
+    holdings: Holdings,
     calls: Calls,
     pub(super) delay: Delay,
     /// What an earlier run left of GPUs that have not been seen yet.
@@ -74,7 +76,8 @@ impl Accountant {
         let court = Court { rules, host, payers, failures };
         let mut claims = Claims::new(court, [config.process_series, config.workload_series]);
         let now = config.begins;
-        let Inheritance { visible, hidden, gpus: left } = inherit(&mut |labels| claims.restore(labels, now));
+        let Inheritance { visible, hidden, gpus: left } =
+            inherit(&mut |labels| claims.register.restore(labels, now));
         for (_, account) in visible.ledger.gpus().chain(hidden.ledger.gpus()) {
             account.owners.keys().for_each(|owner| drop(claims.court.payers.admit(owner, usize::MAX)));
         }
@@ -85,6 +88,7 @@ impl Accountant {
             generation: 0,
             gpus: BTreeMap::new(),
             claims,
+            holdings: Holdings::default(),
             calls: Calls::default(),
             delay,
             left,
@@ -120,7 +124,7 @@ impl Accountant {
     pub(super) fn take(&mut self, event: Event, now: Now) {
         match event {
             Event::Source(sample::Event::Called(calls)) => self.calls.count(&calls),
-            Event::Source(sample::Event::Opened(card)) => self.open(card),
+            Event::Source(sample::Event::Opened(card)) => self.open(card, now.monotonic),
             Event::Source(sample::Event::Sampled { uuid, sample }) => self.sampled(&uuid, &sample, now),
             Event::Identity(identify::Event::Facts { process, generation, facts }) => {
                 if generation == self.generation {
@@ -135,8 +139,12 @@ impl Accountant {
                 *self.claims.court.failures.entry(part).or_default() += 1;
             }
             Event::Identity(identify::Event::Ended { process }) => {
-                let cards: Vec<&Card> = self.gpus.values().map(|seat| &seat.gpu.card).collect();
+                let cards = cards(&self.gpus);
                 let opened = self.claims.end(process, now.monotonic, &cards);
+                opened.iter().for_each(|opened| open_accounts(&mut self.delay, opened));
+            }
+            Event::Allocations(said) => {
+                let opened = self.holdings.hear(said, &mut self.claims, &cards(&self.gpus), now.monotonic);
                 opened.iter().for_each(|opened| open_accounts(&mut self.delay, opened));
             }
             Event::Rules(rules) => self.adopt(rules),
@@ -144,7 +152,7 @@ impl Accountant {
         }
     }
 
-    fn open(&mut self, card: Card) {
+    fn open(&mut self, card: Card, now: Microseconds) {
         let uuid = Arc::clone(&card.uuid);
         let mut gpu = Gpu::new(card.clone());
         if let Some(progress) = self.left.remove(&uuid) {
@@ -155,6 +163,8 @@ impl Accountant {
         self.delay.open(&accounts);
         let (view, heard) = (GpuView::new(card), Microseconds::ZERO);
         self.gpus.insert(uuid, Seat { gpu, view, heard, has_news: false, complete: false, mismatches: 0 });
+        let opened = self.holdings.arrange(&mut self.claims, &cards(&self.gpus), now);
+        opened.iter().for_each(|opened| open_accounts(&mut self.delay, opened));
     }
 
     /// The rules were replaced: every verdict is reached anew, with the facts that they want.
@@ -163,11 +173,11 @@ impl Accountant {
         self.neighbours.identify.want(&rules, self.generation);
         self.claims.court.rules = rules;
         self.claims.reopen();
+        self.holdings.reopen(self.generation);
     }
 
     fn learn(&mut self, process: ProcessKey, facts: Arc<Facts>) {
-        let cards: Vec<&Card> = self.gpus.values().map(|seat| &seat.gpu.card).collect();
-        let opened = self.claims.learn(process, facts, &cards);
+        let opened = self.claims.learn(process, facts, &cards(&self.gpus));
         opened.iter().for_each(|opened| open_accounts(&mut self.delay, opened));
     }
 
@@ -259,6 +269,7 @@ impl Accountant {
             policy,
             utilizations,
             occupants,
+            allocations: self.holdings.tickets(uuid),
         });
     }
 
@@ -314,8 +325,9 @@ impl Accountant {
         for key in self.claims.sweep() {
             self.neighbours.identify.forget(key);
         }
+        self.holdings.sweep(&mut self.claims, now.monotonic);
         let linger = SERIES_LINGER.max(micros(self.config.delay * 2));
-        let gone = self.claims.expire(now.monotonic.saturating_sub(linger));
+        let gone = self.claims.register.expire(now.monotonic.saturating_sub(linger));
         self.delay.forget(&gone);
         for seat in self.gpus.values_mut() {
             seat.has_news = false;
@@ -335,7 +347,7 @@ impl Accountant {
         Snapshot {
             visible: self.delay.visible().clone(),
             hidden: self.delay.remainder(),
-            series: self.claims.series().map(|(id, labels)| (id, Arc::clone(labels))).collect(),
+            series: self.claims.register.iter().map(|(id, labels)| (id, Arc::clone(labels))).collect(),
             gpus: self.gpus.values().map(|seat| seat.view.clone()).collect(),
             progress: self.gpus.values().map(progress).chain(left).collect(),
             failures: self.claims.court.failures.clone(),
@@ -344,6 +356,10 @@ impl Accountant {
             ready: !self.gpus.is_empty() && self.gpus.values().any(|seat| seat.view.latest.is_some()),
         }
     }
+}
+
+fn cards(gpus: &BTreeMap<Arc<str>, Seat>) -> Vec<&Card> {
+    gpus.values().map(|seat| &seat.gpu.card).collect()
 }
 
 fn open_accounts(delay: &mut Delay, (uuid, billing): &Opened) {
