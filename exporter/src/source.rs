@@ -81,12 +81,14 @@ impl Gpus {
     /// # Errors
     /// If the kernel refuses what it needs.
     pub fn identify(&self, events: Sender<Event>) -> io::Result<Box<dyn Watch>> {
+        #[cfg(feature = "kubernetes")]
+        let heard = events.clone();
         let tell = move |event| events.send(Event::Identity(event)).is_ok();
         Ok(match self {
             #[cfg(feature = "kubernetes")]
             Self::Nvml { procfs, kubernetes, .. } => {
-                let listeners =
-                    kubernetes::Listeners { events: Box::new(tell), allocations: Box::new(|_| true) };
+                let allocations = Box::new(move |said| heard.send(Event::Allocations(said)).is_ok());
+                let listeners = kubernetes::Listeners { events: Box::new(tell), allocations };
                 let procs = procfs.clone();
                 Box::new(kubernetes::spawn(kubernetes, procs, listeners, |tell| with_slurm(procfs, tell))?)
             }

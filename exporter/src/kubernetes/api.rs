@@ -92,7 +92,8 @@ impl Server {
     /// # Errors
     /// What is missing, and the way out.
     pub fn find(settings: &settings::Kubernetes) -> Result<Option<Self>, String> {
-        let Ok(host) = env::var("KUBERNETES_SERVICE_HOST") else { return Ok(None) };
+        let host = env::var("KUBERNETES_SERVICE_HOST").ok().filter(|host| !host.is_empty());
+        let Some(host) = host else { return Ok(None) };
         let port = env::var("KUBERNETES_SERVICE_PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(443);
         let node = settings.node_name.clone().or_else(|| env::var("NODE_NAME").ok());
         let node = node.filter(|node| settings::is_node_name(node)).ok_or(
