@@ -17,15 +17,15 @@ const UID: &str = "5f32d849-6210-4886-a48d-e0d90e1d0206";
 const ID: &str = "6f2ffe4c0d8b1e0dbdc2b4ff8b9e2d4f6f2ffe4c0d8b1e0dbdc2b4ff8b9e2d4f";
 
 /// An answer of a kubelet: the pod `train` in `speech` with two GPUs, each on a NUMA node and one of them on both, with
-/// processors and memory; a pod without devices; and a pod with a claim.
-const RECORDED: &[u8] = b"\x0a\x6d\x0a\x05train\x12\x06speech\x1a\x5c\x0a\x04main\
+/// processors and memory; a pod without devices; and a pod with a claim. Written by Google's own library.
+const RECORDED: &[u8] = b"\x0a\x80\x01\x0a\x05train\x12\x06speech\x1ao\x0a\x04main\
     \x12\x17\x0a\x0envidia.com/gpu\x12\x05GPU-a\
     \x12\x1d\x0a\x0envidia.com/gpu\x12\x05GPU-b\x1a\x04\x0a\x02\x08\x01\
     \x12\x17\x0a\x0envidia.com/gpu\x12\x05GPU-b\
-    \x1a\x02\x00\x01\x22\x05\x0a\x01m\x10\x07\
+    \x1a\x02\x00\x01\x22\x12\x0a\x06memory\x10\x80\x80\x80\x80 \x1a\x02\x0a\x00\
     \x0a\x18\x0a\x03web\x12\x07default\x1a\x08\x0a\x06server\
-    \x0a\x4b\x0a\x05claim\x12\x06speech\x1a\x3a\x0a\x01c\x2a\x35\x12\x03one\x1a\x06speech\
-    \x22\x26\x0a\x08\x0a\x06vendor\x12\x0egpu.nvidia.com\x1a\x03n-1\x22\x05gpu-0";
+    \x0aK\x0a\x05claim\x12\x06speech\x1a:\x0a\x01c*5\x12\x03one\x1a\x06speech\
+    \x22&\x0a\x08\x0a\x06vendor\x12\x0egpu.nvidia.com\x1a\x03n-1\x22\x05gpu-0";
 
 #[test]
 fn an_answer_says_who_was_given_what() {
@@ -46,7 +46,7 @@ fn an_answer_says_who_was_given_what() {
 
 #[test]
 fn an_answer_that_is_cut_short_is_not_believed() {
-    let whole_pods = [0, 111, 111 + 26];
+    let whole_pods = [0, 131, 157];
     for length in (0..RECORDED.len()).filter(|length| !whole_pods.contains(length)) {
         assert!(parse(&RECORDED[..length]).is_err(), "{length} bytes");
     }
