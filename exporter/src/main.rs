@@ -1,7 +1,6 @@
 //! The `wattribute` binary: reads the command line and runs the command.
 
 mod account;
-#[allow(dead_code, reason = "the schedulers that say it come next")]
 mod allocation;
 mod cli;
 mod clock;

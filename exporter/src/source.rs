@@ -17,7 +17,7 @@ use crate::identify::{self, Identify, Proc, Watch};
 use crate::kubernetes;
 use crate::sample::{Ticks, nvml::Driver};
 use crate::settings::{self, no_driver};
-use crate::slurm::{self, Scontrol, Slurm};
+use crate::slurm::{self, Ears, Scontrol, Slurm};
 
 /// An opened source.
 pub enum Gpus {
@@ -81,19 +81,25 @@ impl Gpus {
     /// # Errors
     /// If the kernel refuses what it needs.
     pub fn identify(&self, events: Sender<Event>) -> io::Result<Box<dyn Watch>> {
+        let hold = |events: &Sender<Event>| {
+            let events = events.clone();
+            Box::new(move |held| events.send(Event::Allocations(held)).is_ok())
+        };
+        let holding = hold(&events);
         #[cfg(feature = "kubernetes")]
-        let heard = events.clone();
+        let held_by_pods = hold(&events);
         let tell = move |event| events.send(Event::Identity(event)).is_ok();
         Ok(match self {
             #[cfg(feature = "kubernetes")]
             Self::Nvml { procfs, kubernetes, .. } => {
-                let allocations = Box::new(move |said| heard.send(Event::Allocations(said)).is_ok());
-                let listeners = kubernetes::Listeners { events: Box::new(tell), allocations };
-                let procs = procfs.clone();
-                Box::new(kubernetes::spawn(kubernetes, procs, listeners, |tell| with_slurm(procfs, tell))?)
+                let ears = Ears { tell: Box::new(tell), hold: held_by_pods };
+                let begin = |tell| with_slurm(procfs, Ears { tell, hold: holding });
+                Box::new(kubernetes::spawn(kubernetes, procfs, ears, begin)?)
             }
             #[cfg(not(feature = "kubernetes"))]
-            Self::Nvml { procfs, .. } => Box::new(with_slurm(procfs, tell)?),
+            Self::Nvml { procfs, .. } => {
+                Box::new(with_slurm(procfs, Ears { tell: Box::new(tell), hold: holding })?)
+            }
             Self::Demo(demo) => Box::new(identify::spawn(DemoProcesses(*demo), tell, identify::INTERVAL)?),
         })
     }
@@ -139,12 +145,8 @@ impl Gpus {
 }
 
 /// The identify stage for the processes of this machine, with Slurm's behind it.
-fn with_slurm(
-    procfs: &Path,
-    tell: impl Fn(identify::Event) -> bool + Send + Sync + 'static,
-) -> io::Result<Slurm<Identify>> {
-    let begin = |tell| identify::spawn(Proc::new(procfs), tell, identify::INTERVAL);
-    slurm::spawn(Scontrol::find(), tell, begin)
+fn with_slurm(procfs: &Path, ears: Ears) -> io::Result<Slurm<Identify>> {
+    slurm::spawn(Scontrol::find(), ears, |tell| identify::spawn(Proc::new(procfs), tell, identify::INTERVAL))
 }
 
 /// What is wrong with the driver, in words for a person.

@@ -21,7 +21,7 @@ mod watch;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -34,9 +34,9 @@ use watch::{Change, What};
 use wattribute::facts::ProcessKey;
 use wattribute::rules::RuleSet;
 
-use crate::allocation::Allocations;
 use crate::identify::{Event, Watch};
 use crate::settings;
+use crate::slurm::Ears;
 
 /// How often the kubelet is asked.
 const PACE: Duration = Duration::from_secs(3);
@@ -44,9 +44,6 @@ const PACE: Duration = Duration::from_secs(3);
 const BACK_OFF: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 /// For failures that no process has.
 const NOBODY: ProcessKey = ProcessKey { pid: 0, start: 0 };
-
-/// Takes an event and says whether anybody listens; never blocks.
-type Tell<T> = Box<dyn Fn(T) -> bool + Send + Sync>;
 
 /// The stage, running. Dropping it stops the thread, without waiting for an answer.
 pub struct Kubernetes<W> {
@@ -59,16 +56,10 @@ pub struct Kubernetes<W> {
     _stop: oneshot::Sender<()>,
 }
 
-/// To whom the stage speaks.
-pub struct Listeners {
-    pub events: Tell<Event>,
-    pub allocations: Tell<Allocations>,
-}
-
 /// What the threads share.
 struct Office {
     desk: Mutex<Desk>,
-    listeners: Listeners,
+    ears: Ears,
 }
 
 /// Starts the stage behind the one that `begin` starts and gives what takes its events.
@@ -77,9 +68,9 @@ struct Office {
 /// Where `begin` fails, or the kernel gives no thread.
 pub fn spawn<W>(
     settings: &settings::Kubernetes,
-    procfs: PathBuf,
-    listeners: Listeners,
-    begin: impl FnOnce(Tell<Event>) -> io::Result<W>,
+    procfs: &Path,
+    ears: Ears,
+    begin: impl FnOnce(Box<dyn Fn(Event) -> bool + Send + Sync>) -> io::Result<W>,
 ) -> io::Result<Kubernetes<W>> {
     let (server, closed) = match Server::find(settings) {
         Ok(Some(server)) => (Some(server), None),
@@ -87,12 +78,12 @@ pub fn spawn<W>(
         Err(what) => (None, Some(what)),
     };
     let access = if server.is_some() { Access::Api } else { Access::None };
-    let office = Arc::new(Office { desk: Mutex::new(Desk::new(access)), listeners });
+    let office = Arc::new(Office { desk: Mutex::new(Desk::new(access)), ears });
     let front = Arc::clone(&office);
     let before = begin(Box::new(move |event| front.pass(event)))?;
     let (stop, stopped) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let place = Place { socket: settings.pod_resources_socket.clone(), procfs };
+    let place = Place { socket: settings.pod_resources_socket.clone(), procfs: procfs.to_owned() };
     let own = Arc::clone(&office);
     let work = move || {
         runtime.block_on(async {
@@ -151,7 +142,7 @@ impl Office {
     /// Passes an event on. It is told under the lock, so that all are told in the order in which they were decided.
     fn pass(&self, event: Event) -> bool {
         let mut desk = self.desk();
-        (self.listeners.events)(desk.hear(event, Instant::now()))
+        (self.ears.tell)(desk.hear(event, Instant::now()))
     }
 
     /// Tells what is decided. Where nobody listens any more the stage is about to be dropped.
@@ -159,14 +150,14 @@ impl Office {
         let mut desk = self.desk();
         for told in decide(&mut desk) {
             match told {
-                Told::Event(event) => (self.listeners.events)(event),
-                Told::Allocations(allocations) => (self.listeners.allocations)(allocations),
+                Told::Event(event) => (self.ears.tell)(event),
+                Told::Allocations(allocations) => (self.ears.hold)(allocations),
             };
         }
     }
 
     fn miss(&self, part: &'static str) {
-        (self.listeners.events)(Event::Missing { process: NOBODY, part });
+        (self.ears.tell)(Event::Missing { process: NOBODY, part });
     }
 
     /// Asks the kubelet again and again. While it does not answer, what it said last stands: a kubelet that is

@@ -2,7 +2,7 @@
 //! rules that name one of these fields.
 //!
 //! Facts of a process in a job are passed on at once with these fields pending, and again when the controller has
-//! answered. A controller that is slow or away delays verdicts and changes none. Events pass through on the identify
+//! answered. The GPUs that the jobs of this node have are told as allocations. A controller that is slow or away delays verdicts and changes none. Events pass through on the identify
 //! stage's thread; only the thread `slurm` ever waits for the controller.
 //! Not done here: finding the job of a process (its control group, in the library), and what a verdict that waits
 //! comes to (the account stage).
@@ -11,7 +11,12 @@
 mod desk;
 #[cfg(test)]
 mod desk_tests;
+mod gres;
+mod hostlist;
 mod parse;
+mod roster;
+#[cfg(test)]
+mod roster_tests;
 mod scontrol;
 #[cfg(test)]
 mod tests;
@@ -23,14 +28,16 @@ use std::time::{Duration, Instant};
 
 use desk::{Desk, FIELDS, Next};
 pub use desk::{job_of, pending, set_job};
+use roster::{Question, Roster};
 pub use scontrol::{Answer, Scontrol};
 use wattribute::facts::ProcessKey;
 use wattribute::rules::RuleSet;
 
+use crate::allocation::Allocations;
 use crate::identify::{Event, Watch};
 
 /// Takes an event and says whether anybody listens; never blocks.
-type Tell = Box<dyn Fn(Event) -> bool + Send + Sync>;
+type Tell<E> = Box<dyn Fn(E) -> bool + Send + Sync>;
 
 /// The stage, running. Dropping it stops the thread, without waiting for an answer.
 pub struct Slurm<W> {
@@ -45,7 +52,8 @@ struct Office {
     desk: Mutex<Option<Desk>>,
     /// Something was heard, or the stage is to stop.
     news: Condvar,
-    tell: Tell,
+    tell: Tell<Event>,
+    hold: Tell<Allocations>,
     /// Whether there is a `scontrol` to ask.
     open: bool,
 }
@@ -55,18 +63,28 @@ pub fn is_wanted(rules: &RuleSet) -> bool {
     FIELDS.iter().any(|field| rules.wants(field))
 }
 
+/// What the stage tells.
+pub struct Ears {
+    /// Takes events of processes.
+    pub tell: Tell<Event>,
+    /// Takes what the jobs of this node hold.
+    pub hold: Tell<Allocations>,
+}
+
 /// Starts the stage behind the one that `begin` starts and gives what takes its events.
 ///
 /// # Errors
 /// Where `begin` fails, or the kernel gives no thread.
 pub fn spawn<W>(
     scontrol: Option<Scontrol>,
-    tell: impl Fn(Event) -> bool + Send + Sync + 'static,
+    Ears { tell, hold }: Ears,
     begin: impl FnOnce(Box<dyn Fn(Event) -> bool + Send>) -> io::Result<W>,
 ) -> io::Result<Slurm<W>> {
     let open = scontrol.is_some();
-    let (desk, news) = (Mutex::new(Some(Desk::default())), Condvar::new());
-    let office = Arc::new(Office { desk, news, tell: Box::new(tell), open });
+    let can_list = scontrol.as_ref().is_some_and(Scontrol::can_list);
+    let roster = can_list.then(|| Roster::new(node_names(), Instant::now()));
+    let (desk, news) = (Mutex::new(Some(Desk::new(roster))), Condvar::new());
+    let office = Arc::new(Office { desk, news, tell, hold, open });
     let front = Arc::clone(&office);
     let identify = begin(Box::new(move |event| front.pass(event)))?;
     if let Some(scontrol) = scontrol {
@@ -94,7 +112,12 @@ impl<W: Watch> Watch for Slurm<W> {
                 "rules name Slurm's accounts, users, partitions or job names, but there is no scontrol in PATH: they stay empty"
             );
         }
-        self.office.with(|desk| desk.want(wanted && self.office.open));
+        self.office.with(|desk| {
+            desk.want(wanted && self.office.open);
+            desk.roster.iter_mut().for_each(|roster| roster.want(generation));
+            // Where nobody listens the stage is about to end.
+            let _ = desk.allocations().is_none_or(|held| (self.office.hold)(held));
+        });
         self.identify.want(rules, generation);
     }
 }
@@ -129,24 +152,30 @@ impl Office {
 
     /// The thread: asks one question after the other until the stage stops.
     fn work(&self, mut scontrol: Scontrol) {
-        while let Some(job) = self.next() {
-            let answer = scontrol.ask(job);
-            let mut desk = self.lock();
+        while let Some(question) = self.next() {
+            let (mut answer, mut list) = (None, None);
+            match question {
+                Question::Job(job) => answer = Some((job, scontrol.ask(job))),
+                Question::List => list = Some(scontrol.list()),
+            }
+            let (mut desk, now) = (self.lock(), Instant::now());
             let Some(desk) = desk.as_mut() else { return };
-            let events = desk.answer(job, answer, Instant::now());
-            if !events.into_iter().all(|event| (self.tell)(event)) {
+            list.into_iter().for_each(|list| desk.list(list, now));
+            let events = answer.map(|(job, answer)| desk.answer(job, answer, now)).unwrap_or_default();
+            let told = events.into_iter().all(|event| (self.tell)(event));
+            if !told || !desk.allocations().is_none_or(|held| (self.hold)(held)) {
                 return;
             }
         }
     }
 
     /// Waits for the next question; `None` is the end.
-    fn next(&self) -> Option<u32> {
+    fn next(&self) -> Option<Question> {
         let mut desk = self.lock();
         loop {
             let now = Instant::now();
             let until = match desk.as_mut()?.next(now) {
-                Next::Ask(job) => return Some(job),
+                Next::Ask(question) => return Some(question),
                 Next::Wait(until) => until,
             };
             let limit = until.map_or(Duration::MAX, |until| until.saturating_duration_since(now));
@@ -154,4 +183,10 @@ impl Office {
             desk = woken.0;
         }
     }
+}
+
+/// What this node may be called in Slurm: as the kernel says, and as `slurmd` may have been told.
+fn node_names() -> Vec<String> {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    std::env::var("SLURMD_NODENAME").into_iter().chain([host]).collect()
 }

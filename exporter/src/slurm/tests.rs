@@ -61,7 +61,8 @@ impl World {
             front.send(tell).expect("a test");
             Ok(Nobody)
         };
-        let stage = spawn(scontrol, move |event| events.send(event).is_ok(), begin).expect("a stage");
+        let (tell, hold) = (Box::new(move |event| events.send(event).is_ok()), Box::new(|_| true));
+        let stage = spawn(scontrol, Ears { tell, hold }, begin).expect("a stage");
         let this = Self { stage, tell: fronts.recv().expect("a front"), heard, folder };
         this.stage.want(&rules(RULES), 0);
         this
