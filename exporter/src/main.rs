@@ -9,6 +9,8 @@ mod demo;
 mod explain;
 mod expose;
 mod identify;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod log;
 mod publish;
 mod reload;
@@ -32,7 +34,7 @@ fn main() -> ExitCode {
     match cli.command {
         Some(Command::Check(check)) => commands::check(&check),
         Some(Command::Explain(explain)) => explain::explain(&explain),
-        Some(Command::Serve(typed)) => run(typed),
+        Some(Command::Serve(typed)) => run(*typed),
         None => run(cli.serve),
     }
 }
