@@ -3,6 +3,7 @@
 mod account;
 #[expect(dead_code, reason = "the schedulers that say it and the account stage that hears it come next")]
 mod allocation;
+mod capture;
 mod cli;
 mod clock;
 mod commands;
@@ -32,6 +33,13 @@ fn main() -> ExitCode {
     match cli.command {
         Some(Command::Check(check)) => commands::check(&check),
         Some(Command::Explain(explain)) => commands::explain(&explain),
+        Some(Command::Record(typed)) => match settings::Record::check(typed) {
+            Ok(settings) => {
+                log::start(settings.log);
+                capture::record(&settings)
+            }
+            Err(errors) => fail(&errors.join("\n"), 2),
+        },
         Some(Command::Serve(typed)) => run(typed),
         None => run(cli.serve),
     }

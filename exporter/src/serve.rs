@@ -46,8 +46,8 @@ pub fn run(settings: &Serve) -> Result<(), String> {
 async fn serve(settings: &Serve) -> Result<(), String> {
     let mut signals = Signals::new().map_err(|error| format!("signals cannot be received: {error}"))?;
     let rules = load_rules(settings)?;
-    let opening = settings.clone();
-    let opening = tokio::task::spawn_blocking(move || Gpus::open(&opening));
+    let (source, procfs) = (settings.source.clone(), settings.procfs.clone());
+    let opening = tokio::task::spawn_blocking(move || Gpus::open(&source, &procfs));
     let gpus = tokio::select! {
         gpus = opening => gpus.map_err(|error| format!("the driver cannot be opened: {error}"))??,
         // The driver may hang.
@@ -112,8 +112,10 @@ fn greet(server: &Server, gpus: &Gpus, rules: &RuleSet) {
     let (source, version) = (gpus.name(), env!("CARGO_PKG_VERSION"));
     let (gpus, rules, addresses) = (gpus.count(), rules.rule_count(), addresses.join(" "));
     tracing::info!(addresses, source, gpus, rules, version, "wattribute serves");
-    if source != "nvml" {
-        tracing::warn!("the data are simulated: this energy is nobody's");
+    match source {
+        "nvml" => {}
+        "demo" => tracing::warn!("the data are simulated: this energy is nobody's"),
+        _ => tracing::warn!("the data are replayed: this energy was accounted when it was drawn, if ever"),
     }
 }
 
@@ -190,11 +192,12 @@ fn start(settings: &Serve, gpus: &Gpus, beginning: Beginning) -> io::Result<Book
         key_of: gpus.keys(),
         publish: Box::new(move |snapshot| put.put(snapshot)),
     };
+    let interval = gpus.interval(settings.sample_interval);
     let config = Config {
         begins: clock::monotonic(),
-        interval: settings.sample_interval,
-        delay: settings.exposition_delay,
-        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        interval,
+        delay: settings.exposition_delay.max(interval * 2),
+        host: gpus.host(),
         process_series: settings.processes_max_series,
         workload_series: settings.workloads_max_series,
     };

@@ -9,11 +9,13 @@ use std::time::Duration;
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
 const DELAY: Duration = Duration::from_secs(60);
-/// So that a person who tries the demo need not wait a minute for the first joule.
+/// So that a person who tries the demo or a capture need not wait a minute for the first joule.
 const DEMO_DELAY: Duration = Duration::from_secs(5);
 /// Intervals of a GPU that are kept until they may be seen.
 const MOST_WAITING: u32 = 3600;
 const LONGEST_DELAY: Duration = Duration::from_secs(3600);
+const SHORTEST_RECORD: Duration = Duration::from_secs(1);
+const LONGEST_RECORD: Duration = Duration::from_secs(24 * 3600);
 
 /// Everything that `serve` needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +65,27 @@ pub enum Source {
     },
     /// Simulated GPUs.
     Demo,
+    /// A capture: its folder or file.
+    Capture(PathBuf),
+}
+
+/// Everything that `record` needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The folder to be made.
+    pub out: PathBuf,
+    /// How long, unless told to stop.
+    pub duration: Duration,
+    /// Whether names are written as they are.
+    pub keep_names: bool,
+    /// The time between two samples.
+    pub interval: Duration,
+    /// Where the readings come from; no capture.
+    pub source: Source,
+    /// Where the host's /proc is mounted.
+    pub procfs: PathBuf,
+    /// What is logged and how.
+    pub log: Log,
 }
 
 /// What is logged and how.
@@ -88,7 +111,8 @@ impl Serve {
     /// # Errors
     /// Everything that is wrong, a line each: flag: what: way out.
     pub fn check(typed: cli::Serve) -> Result<Self, Vec<String>> {
-        let delay = if typed.source.as_deref() == Some("demo") { DEMO_DELAY } else { DELAY };
+        let is_nvml = matches!(typed.source.as_deref(), None | Some("nvml"));
+        let delay = if is_nvml { DELAY } else { DEMO_DELAY };
         let delay = typed.exposition_delay.unwrap_or(delay);
         let times = times(typed.sample_interval, delay);
         let path = telemetry_path(&typed.telemetry_path);
@@ -123,6 +147,50 @@ impl Serve {
     }
 }
 
+impl Record {
+    /// Checks what was typed.
+    ///
+    /// # Errors
+    /// Everything that is wrong, a line each: flag: what: way out.
+    pub fn check(typed: cli::Record) -> Result<Self, Vec<String>> {
+        let mut errors = Vec::new();
+        if !(SHORTEST_RECORD..=LONGEST_RECORD).contains(&typed.duration) {
+            errors.push(format!("--duration {:?}: out of range: choose from 1s to 24h", typed.duration));
+        }
+        errors.extend(interval(typed.sample_interval).err());
+        let source = match source(typed.source.as_deref(), typed.nvml_library) {
+            Ok(Source::Capture(path)) => {
+                Err(format!("--source {}: this is recorded already: use nvml or demo", path.display()))
+            }
+            other => other,
+        };
+        let source = match source {
+            Ok(source) if errors.is_empty() => source,
+            Ok(_) => return Err(errors),
+            Err(error) => {
+                errors.push(error);
+                return Err(errors);
+            }
+        };
+        Ok(Self {
+            out: typed.out,
+            duration: typed.duration,
+            keep_names: typed.keep_names,
+            interval: typed.sample_interval,
+            source,
+            procfs: typed.procfs,
+            log: Log { level: cli::LogLevel::Warn, format: cli::LogFormat::Logfmt },
+        })
+    }
+}
+
+fn interval(interval: Duration) -> Result<(), String> {
+    if (SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&interval) {
+        return Ok(());
+    }
+    Err(format!("--sample.interval {interval:?}: out of range: choose from 100ms to 1m"))
+}
+
 fn source(typed: Option<&str>, library: Option<PathBuf>) -> Result<Source, String> {
     match (typed, library) {
         (None | Some("nvml"), library) => Ok(Source::Nvml { library }),
@@ -130,24 +198,26 @@ fn source(typed: Option<&str>, library: Option<PathBuf>) -> Result<Source, Strin
         (Some("demo"), Some(_)) => {
             Err("--nvml.library: simulated GPUs need no driver: leave it out, or --source demo".into())
         }
-        (Some(other), _) => {
-            Err(format!("--source {other}: captures cannot be replayed yet: use nvml or demo"))
+        (Some(""), _) => Err("--source: it is empty: use nvml, demo, or the folder of a capture".into()),
+        (Some(capture), None) => Ok(Source::Capture(capture.into())),
+        (Some(_), Some(_)) => {
+            Err("--nvml.library: a capture needs no driver: leave it out, or --source".into())
         }
     }
 }
 
-/// Simulated joules must never stand in a ledger that real ones go on with.
+/// Simulated joules, and those of a capture, must never stand in a ledger that real ones go on with.
 fn state(source: Option<&str>, is_given: bool) -> Result<(), String> {
-    if source == Some("demo") && is_given {
-        return Err("--state.dir: simulated energy is not kept: leave it out, or --source demo".into());
+    match source {
+        None | Some("nvml") => Ok(()),
+        _ if !is_given => Ok(()),
+        Some("demo") => Err("--state.dir: simulated energy is not kept: leave it out, or --source demo".into()),
+        Some(_) => Err("--state.dir: replayed energy is not kept: leave it out, or --source".into()),
     }
-    Ok(())
 }
 
 fn times(interval: Duration, delay: Duration) -> Result<(), String> {
-    if !(SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&interval) {
-        return Err(format!("--sample.interval {interval:?}: out of range: choose from 100ms to 1m"));
-    }
+    self::interval(interval)?;
     if delay < interval * 2 {
         return Err(format!(
             "--exposition.delay {delay:?}: shorter than two sample intervals of {interval:?}: \
@@ -239,12 +309,14 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused_all_at_once() {
         refused(
-            "--source=a.capture --sample.interval=2m --web.telemetry-path=metrics --web.listen-address=9100",
+            "--source=a.capture --nvml.library=x --sample.interval=2m --web.telemetry-path=metrics \
+             --web.listen-address=9100 --state.dir=s",
             &[
                 "--sample.interval 120s: out of range: choose from 100ms to 1m",
                 "--web.telemetry-path metrics: it must begin with a slash: choose one like /metrics",
+                "--state.dir: replayed energy is not kept: leave it out, or --source",
                 "--web.listen-address 9100: there is no port from 0 to 65535: write host:port, [IPv6]:port or :port",
-                "--source a.capture: captures cannot be replayed yet: use nvml or demo",
+                "--nvml.library: a capture needs no driver: leave it out, or --source",
             ],
         );
     }
@@ -253,6 +325,37 @@ mod tests {
     fn simulated_gpus_have_no_driver() {
         let want = "--nvml.library: simulated GPUs need no driver: leave it out, or --source demo";
         refused("--source=demo --nvml.library=/x.so", &[want]);
+    }
+
+    #[test]
+    fn a_capture_is_a_path() {
+        let settings = settings("--source=tests/captures/x").expect("a path");
+        assert_eq!(settings.source, Source::Capture("tests/captures/x".into()));
+        assert_eq!(settings.exposition_delay, DEMO_DELAY);
+    }
+
+    #[track_caller]
+    fn check_record(line: &str, want: Result<Source, &[&str]>) {
+        let words = ["wattribute", "record"].into_iter().chain(line.split_whitespace());
+        let Some(cli::Command::Record(typed)) = cli::Cli::try_parse_from(words).expect("flags").command
+        else {
+            panic!("record is meant")
+        };
+        let checked = Record::check(typed).map(|record| record.source);
+        assert_eq!(checked, want.map_err(|errors| errors.iter().map(ToString::to_string).collect()));
+    }
+
+    #[test]
+    fn what_is_recorded_is_no_capture_and_takes_its_time() {
+        check_record("--out=x --source=demo", Ok(Source::Demo));
+        check_record(
+            "--out=x --source=y --duration=0s --sample.interval=1ms",
+            Err(&[
+                "--duration 0ns: out of range: choose from 1s to 24h",
+                "--sample.interval 1ms: out of range: choose from 100ms to 1m",
+                "--source y: this is recorded already: use nvml or demo",
+            ]),
+        );
     }
 
     #[test]

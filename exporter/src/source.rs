@@ -1,8 +1,10 @@
-//! Where readings and processes come from: the NVIDIA driver and /proc, or the demo. Opened and started by `serve`.
+//! Where readings and processes come from: the NVIDIA driver and /proc, the demo, or a capture. Opened and started by
+//! `serve` and `record`.
 
 use std::io;
-use std::path::PathBuf;
-use std::sync::mpsc::{self, Sender};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use wattribute::facts::ProcessKey;
 use wattribute::procfs::Reader;
 
 use crate::account::Event;
+use crate::capture::{Capture, Replay, Witness};
 use crate::demo::{Demo, DemoProcesses};
 use crate::identify::{self, Proc, Watch};
 use crate::sample::{Ticks, nvml::Driver};
@@ -21,6 +24,7 @@ use crate::slurm::{self, Scontrol};
 pub enum Gpus {
     Nvml { driver: Driver, count: u32, procfs: PathBuf },
     Demo(Demo),
+    Capture(Replay),
 }
 
 /// Running sampling threads; each ends when this is dropped, unless the driver holds it.
@@ -33,16 +37,18 @@ impl Gpus {
     ///
     /// # Errors
     /// Why there is nothing to sample, and the way out.
-    pub fn open(settings: &settings::Serve) -> Result<Self, String> {
-        let settings::Source::Nvml { library } = &settings.source else {
-            return Ok(Self::Demo(Demo::begin()));
+    pub fn open(source: &settings::Source, procfs: &Path) -> Result<Self, String> {
+        let library = match source {
+            settings::Source::Nvml { library } => library,
+            settings::Source::Demo => return Ok(Self::Demo(Demo::begin())),
+            settings::Source::Capture(path) => return Ok(Self::Capture(Replay::new(Capture::open(path)?))),
         };
         let driver = Driver::open(library.as_deref()).map_err(|error| no_driver(&problem(&error)))?;
         let count = driver.count().map_err(|error| no_driver(&problem(&error)))?;
         if count == 0 {
             return Err(no_driver("the NVIDIA driver runs but has no GPU"));
         }
-        Ok(Self::Nvml { driver, count, procfs: settings.procfs.clone() })
+        Ok(Self::Nvml { driver, count, procfs: procfs.into() })
     }
 
     /// As in the metric `source_info`.
@@ -50,6 +56,7 @@ impl Gpus {
         match self {
             Self::Nvml { .. } => "nvml",
             Self::Demo(_) => "demo",
+            Self::Capture(_) => "capture",
         }
     }
 
@@ -58,6 +65,25 @@ impl Gpus {
         match self {
             Self::Nvml { count, .. } => *count,
             Self::Demo(demo) => demo.count(),
+            Self::Capture(replay) => replay.capture.gpus,
+        }
+    }
+
+    /// The time between two samples: as asked for, but a capture has its own.
+    pub fn interval(&self, asked: Duration) -> Duration {
+        match self {
+            Self::Nvml { .. } | Self::Demo(_) => asked,
+            Self::Capture(replay) => Duration::from_micros(replay.capture.header.interval_us),
+        }
+    }
+
+    /// The machine's name.
+    pub fn host(&self) -> String {
+        match self {
+            Self::Nvml { .. } | Self::Demo(_) => {
+                rustix::system::uname().nodename().to_string_lossy().into_owned()
+            }
+            Self::Capture(replay) => replay.capture.header.host.clone(),
         }
     }
 
@@ -66,12 +92,14 @@ impl Gpus {
     /// # Errors
     /// If the kernel refuses what it needs.
     pub fn identify(&self, events: Sender<Event>) -> io::Result<Box<dyn Watch>> {
-        let tell = move |event| events.send(Event::Identity(event)).is_ok();
+        let told = events.clone();
+        let tell = move |event| told.send(Event::Identity(event)).is_ok();
         Ok(match self {
             Self::Nvml { procfs, .. } => Box::new(slurm::spawn(Scontrol::find(), tell, |tell| {
                 identify::spawn(Proc::new(procfs), tell, identify::INTERVAL)
             })?),
             Self::Demo(demo) => Box::new(identify::spawn(DemoProcesses(*demo), tell, identify::INTERVAL)?),
+            Self::Capture(replay) => Box::new(Witness::new(Arc::clone(&replay.stage), events)),
         })
     }
 
@@ -86,30 +114,44 @@ impl Gpus {
                 let demo = *demo;
                 Box::new(move |pid| demo.key(pid))
             }
+            Self::Capture(replay) => {
+                let replay = replay.clone();
+                Box::new(move |pid| replay.key(pid))
+            }
         }
     }
 
-    /// Starts a sampling thread for each GPU.
+    /// Starts the sampling: a thread for each GPU, or the replay. The source is given away, so that the driver can be
+    /// let go of.
     ///
     /// # Errors
     /// If a thread cannot be started.
-    pub fn sample(&self, interval: Duration, events: &Sender<Event>) -> io::Result<Sampling> {
+    pub fn sample(self, interval: Duration, events: &Sender<Event>) -> io::Result<Sampling> {
         let mut stops = Vec::new();
-        for index in 0..self.count() {
+        let mut begin = |name: String, run: Box<dyn FnOnce(Receiver<()>) + Send>| {
             let (stop, stopped) = mpsc::channel();
-            let ticks = Ticks { interval, events: events.clone(), stop: stopped };
-            let thread = thread::Builder::new().name(format!("gpu-{index}"));
-            match self {
-                Self::Nvml { driver, .. } => {
-                    let driver = driver.clone();
-                    thread.spawn(move || driver.drive(index, &ticks))?;
-                }
-                Self::Demo(demo) => {
-                    let demo = *demo;
-                    thread.spawn(move || demo.drive(index, &ticks))?;
+            stops.push(stop);
+            thread::Builder::new().name(name).spawn(move || run(stopped))
+        };
+        let events = events.clone();
+        match self {
+            Self::Nvml { driver, count, .. } => {
+                for index in 0..count {
+                    let (driver, events) = (driver.clone(), events.clone());
+                    let run = move |stop| driver.drive(index, &Ticks { interval, events, stop });
+                    begin(format!("gpu-{index}"), Box::new(run))?;
                 }
             }
-            stops.push(stop);
+            Self::Demo(demo) => {
+                for index in 0..demo.count() {
+                    let events = events.clone();
+                    let run = move |stop| demo.drive(index, &Ticks { interval, events, stop });
+                    begin(format!("gpu-{index}"), Box::new(run))?;
+                }
+            }
+            Self::Capture(replay) => {
+                begin("replay".into(), Box::new(move |stop| replay.run(&events, &stop)))?;
+            }
         }
         Ok(Sampling { _stops: stops })
     }

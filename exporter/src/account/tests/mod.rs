@@ -1,5 +1,6 @@
 //! The account stage on virtual time: a golden scrape, scenes, and random schedules of everything that can go wrong.
 
+mod captures;
 mod golden;
 mod scenes;
 mod schedules;
