@@ -70,7 +70,7 @@ async fn serve(settings: &Serve) -> Result<(), String> {
     let (reload, requests) = tokio::sync::mpsc::channel(1);
     let turn = Arc::default();
     let reloader = Reloader { paths: settings.rules_files.clone(), standing, events: events.clone(), turn };
-    let stop = signals.until_stop(requests, reloader);
+    let stop = signals.until_stop(requests, reloader, sampling.orders());
     server.serve(Arc::new(site(settings, live, reload)), stop, GRACE).await;
 
     drop(sampling);

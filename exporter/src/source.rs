@@ -16,13 +16,14 @@ use crate::account::Event;
 use crate::capture::{Capture, Replay, Witness};
 use crate::demo::{Demo, DemoProcesses};
 use crate::identify::{self, Proc, Watch};
+use crate::sample::session::{self, Orders, Plan, Session};
 use crate::sample::{Ticks, nvml::Driver};
 use crate::settings::{self, no_driver};
 use crate::slurm::{self, Scontrol};
 
 /// An opened source.
 pub enum Gpus {
-    Nvml { driver: Driver, count: u32, procfs: PathBuf },
+    Nvml { driver: Driver, library: Option<PathBuf>, count: u32, procfs: PathBuf },
     Demo(Demo),
     Capture(Replay),
 }
@@ -30,6 +31,15 @@ pub enum Gpus {
 /// Running sampling threads; each ends when this is dropped, unless the driver holds it.
 pub struct Sampling {
     _stops: Vec<Sender<()>>,
+    /// Of the driver, if there is one.
+    session: Option<Session>,
+}
+
+impl Sampling {
+    /// Where an operator's orders about the driver are taken; `None` where there is no driver.
+    pub fn orders(&self) -> Option<Orders> {
+        self.session.as_ref().map(Session::orders)
+    }
 }
 
 impl Gpus {
@@ -48,7 +58,7 @@ impl Gpus {
         if count == 0 {
             return Err(no_driver("the NVIDIA driver runs but has no GPU"));
         }
-        Ok(Self::Nvml { driver, count, procfs: procfs.into() })
+        Ok(Self::Nvml { driver, library: library.clone(), count, procfs: procfs.into() })
     }
 
     /// As in the metric `source_info`.
@@ -135,12 +145,9 @@ impl Gpus {
         };
         let events = events.clone();
         match self {
-            Self::Nvml { driver, count, .. } => {
-                for index in 0..count {
-                    let (driver, events) = (driver.clone(), events.clone());
-                    let run = move |stop| driver.drive(index, &Ticks { interval, events, stop });
-                    begin(format!("gpu-{index}"), Box::new(run))?;
-                }
+            Self::Nvml { driver, library, .. } => {
+                let session = Some(session::start(driver, Plan { library, interval, events })?);
+                return Ok(Sampling { _stops: stops, session });
             }
             Self::Demo(demo) => {
                 for index in 0..demo.count() {
@@ -153,7 +160,7 @@ impl Gpus {
                 begin("replay".into(), Box::new(move |stop| replay.run(&events, &stop)))?;
             }
         }
-        Ok(Sampling { _stops: stops })
+        Ok(Sampling { _stops: stops, session: None })
     }
 }
 

@@ -72,6 +72,7 @@ impl Recorder {
             Event::Source(sample::Event::Opened(card)) => {
                 What::Gpu(GpuLine::of(&card, self.names.uuid(&card.uuid)))
             }
+            Event::Source(sample::Event::DriverRestarted) => What::DriverRestarted {},
             Event::Source(sample::Event::Called(calls)) => {
                 What::Calls(calls.iter().map(CallLine::from).collect())
             }

@@ -92,7 +92,8 @@ impl Stage {
                 let calls = format::calls(&lines, &mut self.words)?;
                 Ok(Some(sample::Event::Called(calls).into()))
             }
-            What::DriverRestarted {} | What::End { .. } => Ok(None),
+            What::DriverRestarted {} => Ok(Some(sample::Event::DriverRestarted.into())),
+            What::End { .. } => Ok(None),
             What::Sample(line) => {
                 let uuid = self.uuids.get(&line.uuid).map(Arc::clone);
                 let uuid = uuid.ok_or_else(|| format!("a sample of {:?}, which was not opened", line.uuid))?;

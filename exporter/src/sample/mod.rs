@@ -5,6 +5,7 @@
 
 pub mod nvml;
 mod raw;
+pub mod session;
 mod ticks;
 
 use std::sync::Arc;
@@ -139,4 +140,6 @@ pub enum Event {
     },
     /// Calls that belong to no sample, made while a GPU was being opened.
     Called(Vec<Call>),
+    /// The driver was loaded anew: its energy counters began at zero.
+    DriverRestarted,
 }
