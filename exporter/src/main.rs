@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     match cli.command {
         Some(Command::Check(check)) => commands::check(&check),
         Some(Command::Explain(explain)) => commands::explain(&explain),
-        Some(Command::Record(typed)) => match settings::Record::check(typed) {
+        Some(Command::Record(typed)) => match capture::Record::check(typed) {
             Ok(settings) => {
                 log::start(settings.log);
                 capture::record(&settings)

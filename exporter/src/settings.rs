@@ -14,8 +14,6 @@ const DEMO_DELAY: Duration = Duration::from_secs(5);
 /// Intervals of a GPU that are kept until they may be seen.
 const MOST_WAITING: u32 = 3600;
 const LONGEST_DELAY: Duration = Duration::from_secs(3600);
-const SHORTEST_RECORD: Duration = Duration::from_secs(1);
-const LONGEST_RECORD: Duration = Duration::from_secs(24 * 3600);
 
 /// Everything that `serve` needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,25 +65,6 @@ pub enum Source {
     Demo,
     /// A capture: its folder or file.
     Capture(PathBuf),
-}
-
-/// Everything that `record` needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// The folder to be made.
-    pub out: PathBuf,
-    /// How long, unless told to stop.
-    pub duration: Duration,
-    /// Whether names are written as they are.
-    pub keep_names: bool,
-    /// The time between two samples.
-    pub interval: Duration,
-    /// Where the readings come from; no capture.
-    pub source: Source,
-    /// Where the host's /proc is mounted.
-    pub procfs: PathBuf,
-    /// What is logged and how.
-    pub log: Log,
 }
 
 /// What is logged and how.
@@ -147,51 +126,16 @@ impl Serve {
     }
 }
 
-impl Record {
-    /// Checks what was typed.
-    ///
-    /// # Errors
-    /// Everything that is wrong, a line each: flag: what: way out.
-    pub fn check(typed: cli::Record) -> Result<Self, Vec<String>> {
-        let mut errors = Vec::new();
-        if !(SHORTEST_RECORD..=LONGEST_RECORD).contains(&typed.duration) {
-            errors.push(format!("--duration {:?}: out of range: choose from 1s to 24h", typed.duration));
-        }
-        errors.extend(interval(typed.sample_interval).err());
-        let source = match source(typed.source.as_deref(), typed.nvml_library) {
-            Ok(Source::Capture(path)) => {
-                Err(format!("--source {}: this is recorded already: use nvml or demo", path.display()))
-            }
-            other => other,
-        };
-        let source = match source {
-            Ok(source) if errors.is_empty() => source,
-            Ok(_) => return Err(errors),
-            Err(error) => {
-                errors.push(error);
-                return Err(errors);
-            }
-        };
-        Ok(Self {
-            out: typed.out,
-            duration: typed.duration,
-            keep_names: typed.keep_names,
-            interval: typed.sample_interval,
-            source,
-            procfs: typed.procfs,
-            log: Log { level: cli::LogLevel::Warn, format: cli::LogFormat::Logfmt },
-        })
-    }
-}
-
-fn interval(interval: Duration) -> Result<(), String> {
+/// Whether the GPUs can be read so often.
+pub fn interval(interval: Duration) -> Result<(), String> {
     if (SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&interval) {
         return Ok(());
     }
     Err(format!("--sample.interval {interval:?}: out of range: choose from 100ms to 1m"))
 }
 
-fn source(typed: Option<&str>, library: Option<PathBuf>) -> Result<Source, String> {
+/// The source that was typed; whether it is there is seen later.
+pub fn source(typed: Option<&str>, library: Option<PathBuf>) -> Result<Source, String> {
     match (typed, library) {
         (None | Some("nvml"), library) => Ok(Source::Nvml { library }),
         (Some("demo"), None) => Ok(Source::Demo),
@@ -211,7 +155,9 @@ fn state(source: Option<&str>, is_given: bool) -> Result<(), String> {
     match source {
         None | Some("nvml") => Ok(()),
         _ if !is_given => Ok(()),
-        Some("demo") => Err("--state.dir: simulated energy is not kept: leave it out, or --source demo".into()),
+        Some("demo") => {
+            Err("--state.dir: simulated energy is not kept: leave it out, or --source demo".into())
+        }
         Some(_) => Err("--state.dir: replayed energy is not kept: leave it out, or --source".into()),
     }
 }
@@ -332,30 +278,6 @@ mod tests {
         let settings = settings("--source=tests/captures/x").expect("a path");
         assert_eq!(settings.source, Source::Capture("tests/captures/x".into()));
         assert_eq!(settings.exposition_delay, DEMO_DELAY);
-    }
-
-    #[track_caller]
-    fn check_record(line: &str, want: Result<Source, &[&str]>) {
-        let words = ["wattribute", "record"].into_iter().chain(line.split_whitespace());
-        let Some(cli::Command::Record(typed)) = cli::Cli::try_parse_from(words).expect("flags").command
-        else {
-            panic!("record is meant")
-        };
-        let checked = Record::check(typed).map(|record| record.source);
-        assert_eq!(checked, want.map_err(|errors| errors.iter().map(ToString::to_string).collect()));
-    }
-
-    #[test]
-    fn what_is_recorded_is_no_capture_and_takes_its_time() {
-        check_record("--out=x --source=demo", Ok(Source::Demo));
-        check_record(
-            "--out=x --source=y --duration=0s --sample.interval=1ms",
-            Err(&[
-                "--duration 0ns: out of range: choose from 1s to 24h",
-                "--sample.interval 1ms: out of range: choose from 100ms to 1m",
-                "--source y: this is recorded already: use nvml or demo",
-            ]),
-        );
     }
 
     #[test]

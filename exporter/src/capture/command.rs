@@ -13,17 +13,17 @@ use super::file::{Capture, Writer};
 use super::format::{Ending, Header, VERSION};
 use super::hide::Names;
 use super::recorder::{Neighbours, Recorder};
+use super::settings::Record;
 use crate::account::Event;
 use crate::clock;
 use crate::reload::Signals;
-use crate::settings;
 use crate::source::Gpus;
 
 /// How long the last lines may take to disk.
 const FINISH: Duration = Duration::from_secs(5);
 
 /// Records for the time asked for, or until told to stop.
-pub fn record(settings: &settings::Record) -> ExitCode {
+pub fn record(settings: &Record) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("no threads to record with: {error}")),
@@ -45,7 +45,7 @@ fn fail(error: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-async fn run(settings: &settings::Record) -> Result<String, String> {
+async fn run(settings: &Record) -> Result<String, String> {
     let mut signals = Signals::new().map_err(|error| format!("signals cannot be received: {error}"))?;
     let (source, procfs) = (settings.source.clone(), settings.procfs.clone());
     let opening = tokio::task::spawn_blocking(move || Gpus::open(&source, &procfs));
@@ -79,11 +79,7 @@ async fn run(settings: &settings::Record) -> Result<String, String> {
 }
 
 /// The recorder, and the beginning of its capture on disk.
-fn recorder(
-    settings: &settings::Record,
-    gpus: &Gpus,
-    events: &mpsc::Sender<Event>,
-) -> Result<Recorder, String> {
+fn recorder(settings: &Record, gpus: &Gpus, events: &mpsc::Sender<Event>) -> Result<Recorder, String> {
     let mut names = if settings.keep_names { Names::Real } else { Names::hidden() };
     let began = clock::now();
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -106,10 +102,7 @@ fn recorder(
 }
 
 /// What there is to say in the end.
-fn finished(
-    settings: &settings::Record,
-    outcome: Result<(Ending, u64), String>,
-) -> Result<String, String> {
+fn finished(settings: &Record, outcome: Result<(Ending, u64), String>) -> Result<String, String> {
     let say = |what: &dyn std::fmt::Display| format!("{}: {what}", settings.out.display());
     let (ending, samples) = outcome.map_err(|error| say(&format!("{error}: make room on the disk")))?;
     let capture = Capture::open(&settings.out)?;
@@ -118,7 +111,11 @@ fn finished(
         Ending::Signal => ", stopped by a signal",
         Ending::Size => ", stopped at the largest size of a capture",
     };
-    let names = if settings.keep_names { "real names: mind whom you give it" } else { "names are pseudonyms" };
+    let names =
+        if settings.keep_names { "real names: mind whom you give it" } else { "names are pseudonyms" };
     let (gpus, seconds) = (capture.gpus, capture.lasts.as_secs_f64());
-    Ok(say(&format!("{samples} samples of {gpus} gpus in {seconds:.1} s{why}; {names}; replay it with --source {}", Path::new(&settings.out).display())))
+    Ok(say(&format!(
+        "{samples} samples of {gpus} gpus in {seconds:.1} s{why}; {names}; replay it with --source {}",
+        Path::new(&settings.out).display()
+    )))
 }

@@ -132,7 +132,8 @@ impl Capture {
     /// Where the file cannot be opened.
     pub fn lines(&self) -> Result<Lines, String> {
         let file = File::open(&self.path).map_err(|error| unreadable(&self.path, &error))?;
-        let mut lines = Lines { name: self.path.display().to_string(), file: BufReader::new(file), number: 0 };
+        let mut lines =
+            Lines { name: self.path.display().to_string(), file: BufReader::new(file), number: 0 };
         lines.line().transpose()?;
         Ok(lines)
     }
@@ -148,7 +149,8 @@ fn read_header(path: &Path) -> Result<Header, String> {
     let Some(line) = lines.line().transpose()? else {
         return Err(format!("{}: it is empty: record it anew", path.display()));
     };
-    let no_capture = |error: serde_json::Error| lines.say(&format!("this is no capture of wattribute ({error})"));
+    let no_capture =
+        |error: serde_json::Error| lines.say(&format!("this is no capture of wattribute ({error})"));
     let AnyVersion { wattribute_capture: version } = serde_json::from_slice(&line).map_err(no_capture)?;
     if version != VERSION {
         return Err(format!(

@@ -294,8 +294,7 @@ impl From<Energy> for Counter {
 impl From<&sample::Processes> for ProcessesLine {
     fn from(processes: &sample::Processes) -> Self {
         let running = |one: &Running| RunningLine { pid: one.pid, memory_bytes: one.memory };
-        let used =
-            |one: &SmSample| UtilizationLine { pid: one.pid, unix_us: one.at.0, percent: one.percent };
+        let used = |one: &SmSample| UtilizationLine { pid: one.pid, unix_us: one.at.0, percent: one.percent };
         Self {
             running: processes.running.as_ref().map(|all| all.iter().map(running).collect()),
             utilization: processes.utilization.as_ref().map(|all| all.iter().map(used).collect()),

@@ -11,11 +11,48 @@ use super::format::{FactsLine, Key, NamesAre};
 
 /// Words of paths, units and programs that are the same on every machine.
 const PUBLIC: &[&str] = &[
-    "", "0::", "usr", "bin", "sbin", "lib", "lib64", "libexec", "local", "opt", "system.slice", "user.slice",
-    "machine.slice", "init.scope", "kubepods.slice", "kubepods", "docker", "slurmstepd.scope", "python",
-    "python3", "bash", "sh", "java", "node", "julia", "ruby", "perl", "Xorg", "Xwayland", "gnome-shell",
-    "systemd", "containerd-shim", "nvidia-smi", "nvidia-persistenced", "nvidia-cuda-mps-server",
-    "nvidia-cuda-mps-control", "dcgm-exporter", "nv-hostengine", "tritonserver", "vllm", "ollama", "torchrun",
+    "",
+    "0::",
+    "usr",
+    "bin",
+    "sbin",
+    "lib",
+    "lib64",
+    "libexec",
+    "local",
+    "opt",
+    "system.slice",
+    "user.slice",
+    "machine.slice",
+    "init.scope",
+    "kubepods.slice",
+    "kubepods",
+    "docker",
+    "slurmstepd.scope",
+    "python",
+    "python3",
+    "bash",
+    "sh",
+    "java",
+    "node",
+    "julia",
+    "ruby",
+    "perl",
+    "Xorg",
+    "Xwayland",
+    "gnome-shell",
+    "systemd",
+    "containerd-shim",
+    "nvidia-smi",
+    "nvidia-persistenced",
+    "nvidia-cuda-mps-server",
+    "nvidia-cuda-mps-control",
+    "dcgm-exporter",
+    "nv-hostengine",
+    "tritonserver",
+    "vllm",
+    "ollama",
+    "torchrun",
 ];
 /// The steps of a job that have a name of Slurm's own.
 const STEPS: &[&str] = &["batch", "extern", "interactive"];
@@ -198,8 +235,20 @@ mod tests {
     #[test]
     fn users_are_numbered_and_root_stays() {
         check(
-            &[("user", "alice"), ("uid", "1003"), ("group", "physics"), ("gid", "0"), ("slurm_user", "alice")],
-            &[("user", "user-1"), ("uid", "100001"), ("group", "group-1"), ("gid", "0"), ("slurm_user", "user-1")],
+            &[
+                ("user", "alice"),
+                ("uid", "1003"),
+                ("group", "physics"),
+                ("gid", "0"),
+                ("slurm_user", "alice"),
+            ],
+            &[
+                ("user", "user-1"),
+                ("uid", "100001"),
+                ("group", "group-1"),
+                ("gid", "0"),
+                ("slurm_user", "user-1"),
+            ],
         );
         check(&[("user", "root"), ("uid", "0")], &[("user", "root"), ("uid", "0")]);
     }
@@ -207,7 +256,11 @@ mod tests {
     #[test]
     fn paths_keep_their_shape_and_what_is_the_same_everywhere() {
         check(
-            &[("exe", "/home/alice/env/bin/python3.11"), ("comm", "python3"), ("cgroup", "0::/user.slice/alice/x")],
+            &[
+                ("exe", "/home/alice/env/bin/python3.11"),
+                ("comm", "python3"),
+                ("cgroup", "0::/user.slice/alice/x"),
+            ],
             &[
                 ("exe", "/path-1/path-2/path-3/bin/python3.11"),
                 ("comm", "python3"),
@@ -219,8 +272,16 @@ mod tests {
     #[test]
     fn units_jobs_and_containers_are_numbered() {
         check(
-            &[("systemd_unit", "alice@7.service"), ("systemd_slice", "system.slice"), ("container_runtime", "docker")],
-            &[("systemd_unit", "unit-1.service"), ("systemd_slice", "system.slice"), ("container_runtime", "docker")],
+            &[
+                ("systemd_unit", "alice@7.service"),
+                ("systemd_slice", "system.slice"),
+                ("container_runtime", "docker"),
+            ],
+            &[
+                ("systemd_unit", "unit-1.service"),
+                ("systemd_slice", "system.slice"),
+                ("container_runtime", "docker"),
+            ],
         );
         check(
             &[("scheduler", "slurm"), ("job_id", "4711"), ("job_step", "batch"), ("job_task", "secret-name")],
@@ -232,7 +293,10 @@ mod tests {
 
     #[test]
     fn what_may_hold_anything_is_left_out() {
-        check(&[("cmdline", "train --token=s3cret"), ("env_TOKEN", "s3cret"), ("pod_label_owner", "alice")], &[]);
+        check(
+            &[("cmdline", "train --token=s3cret"), ("env_TOKEN", "s3cret"), ("pod_label_owner", "alice")],
+            &[],
+        );
         let mut facts = Facts::default();
         facts.set(Field::Cmdline, "train --token=s3cret");
         facts.push_ancestor([(Field::AncestorCmdline, "s3cret".into())].into());

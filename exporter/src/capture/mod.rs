@@ -11,6 +11,7 @@ mod format;
 mod hide;
 mod recorder;
 mod replay;
+mod settings;
 mod words;
 
 pub use command::record;
@@ -18,3 +19,4 @@ pub use file::Capture;
 #[cfg(test)]
 pub use replay::Stage;
 pub use replay::{Replay, Witness};
+pub use settings::Record;

@@ -44,7 +44,11 @@ impl Recorder {
     ///
     /// # Errors
     /// Where the disk fails.
-    pub fn run(mut self, events: &Receiver<Event>, because: &Receiver<Ending>) -> Result<(Ending, u64), String> {
+    pub fn run(
+        mut self,
+        events: &Receiver<Event>,
+        because: &Receiver<Ending>,
+    ) -> Result<(Ending, u64), String> {
         let mut ending = Ending::Signal;
         while let Ok(event) = events.recv() {
             if matches!(event, Event::Stop) {

@@ -96,7 +96,8 @@ impl Stage {
             What::End { .. } => Ok(None),
             What::Sample(line) => {
                 let uuid = self.uuids.get(&line.uuid).map(Arc::clone);
-                let uuid = uuid.ok_or_else(|| format!("a sample of {:?}, which was not opened", line.uuid))?;
+                let uuid =
+                    uuid.ok_or_else(|| format!("a sample of {:?}, which was not opened", line.uuid))?;
                 let (monotonic, from, to) = (self.began.monotonic, self.header.unix_us, self.began.unix.0);
                 let unix = move |us: u64| Microseconds((us + to).saturating_sub(from));
                 let sample = Box::new(line.sample(monotonic, unix, &mut self.words)?);

@@ -3,6 +3,8 @@
 //! A thread that hangs in the driver delays nobody else. Nothing here knows of processes' owners or of energy
 //! accounts; the account stage reads these samples.
 
+mod errors;
+mod keeper;
 pub mod nvml;
 mod raw;
 pub mod session;

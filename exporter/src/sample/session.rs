@@ -9,26 +9,28 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Sender};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use nvml_wrapper::error::NvmlError;
 
-use super::nvml::{Driver, error_name};
-use super::ticks::{self, Ending};
-use super::{Call, Event, Ticks};
+use super::errors::error_name;
+use super::keeper::Keeper;
+use super::nvml::Driver;
+use super::ticks::Ending;
+use super::{Call, Event};
 
 /// How often the keeper looks which GPUs there are.
-const COUNT: Duration = Duration::from_secs(10);
+pub(super) const COUNT: Duration = Duration::from_secs(10);
 /// How long until a driver that went away is looked for again: the first time, and the longest.
-const RETRY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
+pub(super) const RETRY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 /// A session shorter than this is no success: the next retry waits longer still.
-const STEADY: Duration = Duration::from_secs(60);
+pub(super) const STEADY: Duration = Duration::from_secs(60);
 /// How long threads that were told to stop may take before that is said, or the driver is taken up beside them.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the driver stays released when nobody takes it again.
-const RELEASE: Duration = Duration::from_secs(600);
+pub(super) const RELEASE: Duration = Duration::from_secs(600);
 
 /// What an operator may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +86,8 @@ pub struct Plan<E> {
 /// If the kernel gives no thread.
 pub fn start<E: From<Event> + Send + 'static>(driver: Driver, plan: Plan<E>) -> io::Result<Session> {
     let (news, inbox) = mpsc::channel();
-    let held = Held { driver, since: Instant::now(), gpus: BTreeMap::new(), census: None, next: Instant::now() };
+    let held =
+        Held { driver, since: Instant::now(), gpus: BTreeMap::new(), census: None, next: Instant::now() };
     let (holders, last, retry) = (BTreeMap::new(), 0, RETRY[0]);
     let state = State::Held(held);
     let keeper = Keeper { plan, news: news.clone(), holders, last, retry, state };
@@ -93,15 +96,18 @@ pub fn start<E: From<Event> + Send + 'static>(driver: Driver, plan: Plan<E>) -> 
 }
 
 /// What the keeper is told.
-enum News {
+pub(super) enum News {
     Order(Order),
     /// A thread has ended, and what it held is dropped.
-    Ended { holder: u64, report: Report },
+    Ended {
+        holder: u64,
+        report: Report,
+    },
     Stop,
 }
 
 /// What a thread that held the driver found.
-enum Report {
+pub(super) enum Report {
     Sampled(Ending),
     Counted(Result<u32, &'static str>),
     /// Which uuid the GPU of this index has.
@@ -111,333 +117,43 @@ enum Report {
 }
 
 /// A look at which GPUs there are: under way.
-struct Census {
+pub(super) struct Census {
     /// The threads that look; the first counts.
-    looking: Vec<u64>,
-    found: BTreeMap<String, u32>,
+    pub(super) looking: Vec<u64>,
+    pub(super) found: BTreeMap<String, u32>,
 }
 
 /// A driver that is held.
-struct Held {
-    driver: Driver,
-    since: Instant,
+pub(super) struct Held {
+    pub(super) driver: Driver,
+    pub(super) since: Instant,
     /// By uuid: the sampling thread, and what stops it.
-    gpus: BTreeMap<String, (u64, Sender<()>)>,
-    census: Option<Census>,
+    pub(super) gpus: BTreeMap<String, (u64, Sender<()>)>,
+    pub(super) census: Option<Census>,
     /// When the next census is due.
-    next: Instant,
+    pub(super) next: Instant,
 }
 
-enum State {
+pub(super) enum State {
     Held(Held),
     /// The driver went away.
-    Away { due: Instant, patience: Instant, opening: Option<u64>, restarted: bool, said: &'static str },
+    Away {
+        due: Instant,
+        patience: Instant,
+        opening: Option<u64>,
+        restarted: bool,
+        said: &'static str,
+    },
     /// An operator has it.
-    Released { until: Instant, patience: Option<Instant>, is_said: bool },
-}
-
-struct Keeper<E> {
-    plan: Plan<E>,
-    news: Sender<News>,
-    /// The threads that hold the driver, and what each does.
-    holders: BTreeMap<u64, String>,
-    last: u64,
-    /// How long until the next attempt, should this session end soon.
-    retry: Duration,
-    state: State,
-}
-
-impl<E: From<Event> + Send + 'static> Keeper<E> {
-    fn run(mut self, inbox: &Receiver<News>) {
-        loop {
-            let wait = self.act(Instant::now());
-            match inbox.recv_timeout(wait) {
-                Ok(News::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Ok(News::Order(Order::Release)) => self.release(),
-                Ok(News::Order(Order::Acquire)) => self.acquire("an operator gave it back"),
-                Ok(News::Ended { holder, report }) => self.hear(holder, report),
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-        }
-    }
-
-    /// Does what is due, and says how long there is nothing to do.
-    fn act(&mut self, now: Instant) -> Duration {
-        let due = match &mut self.state {
-            State::Held(held) if held.census.is_none() && held.next <= now => return self.count(),
-            State::Held(held) => held.next,
-            State::Away { opening: Some(_), .. } => now + COUNT,
-            State::Away { due, patience, .. } => {
-                let due = if self.holders.is_empty() { *due } else { (*due).max(*patience) };
-                if due <= now {
-                    return self.open();
-                }
-                due
-            }
-            State::Released { until, .. } if *until <= now => {
-                self.acquire("the time of its release is over");
-                return Duration::ZERO;
-            }
-            State::Released { until, patience, is_said } => {
-                if !*is_said && self.holders.is_empty() {
-                    *is_said = true;
-                    tracing::info!("the driver is released: nothing here holds a gpu");
-                }
-                if !*is_said && patience.is_some_and(|patience| patience <= now) {
-                    *patience = None;
-                    let by = self.holders.values().cloned().collect::<Vec<_>>().join(", ");
-                    tracing::warn!(by, "the driver cannot be released yet: these calls have not returned");
-                }
-                patience.filter(|_| !*is_said).map_or(*until, |patience| patience.min(*until))
-            }
-        };
-        // A census that is under way is waited for, not asked after.
-        due.saturating_duration_since(now).clamp(Duration::from_millis(10), COUNT)
-    }
-
-    /// Starts a thread that may call the driver.
-    fn begin(&mut self, what: String, task: impl FnOnce() -> Report + Send + 'static) -> Option<u64> {
-        self.last += 1;
-        let (holder, news) = (self.last, self.news.clone());
-        let run = move || {
-            let report = task();
-            let _ = news.send(News::Ended { holder, report });
-        };
-        match thread::Builder::new().name(what.clone()).spawn(run) {
-            Ok(_) => {
-                self.holders.insert(holder, what);
-                Some(holder)
-            }
-            Err(error) => {
-                tracing::error!(%error, what, "no thread for the driver: trying again");
-                None
-            }
-        }
-    }
-
-    fn hear(&mut self, holder: u64, report: Report) {
-        self.holders.remove(&holder);
-        match report {
-            Report::Closed => {}
-            Report::Opened(outcome) => self.opened(holder, outcome),
-            Report::Sampled(ending) => {
-                let State::Held(held) = &mut self.state else { return };
-                let before = held.gpus.len();
-                held.gpus.retain(|_, (own, _)| *own != holder);
-                if let (Ending::DriverGone(why), true) = (ending, held.gpus.len() < before) {
-                    self.lose(why);
-                }
-            }
-            Report::Counted(outcome) => {
-                if self.is_looking(holder) {
-                    match outcome {
-                        Ok(count) => self.probe(count),
-                        Err(why) => self.fail_to_look(why),
-                    }
-                    self.finish_census();
-                }
-            }
-            Report::Probed(index, outcome) => {
-                if self.is_looking(holder) {
-                    match outcome {
-                        Ok(uuid) => self.found(index, uuid),
-                        Err(why) => self.fail_to_look(why),
-                    }
-                    self.finish_census();
-                }
-            }
-        }
-    }
-
-    /// Whether this thread belongs to the census under way; it does no longer.
-    fn is_looking(&mut self, holder: u64) -> bool {
-        let State::Held(Held { census: Some(census), .. }) = &mut self.state else { return false };
-        let before = census.looking.len();
-        census.looking.retain(|own| *own != holder);
-        census.looking.len() < before
-    }
-
-    /// Begins a census.
-    fn count(&mut self) -> Duration {
-        let State::Held(held) = &mut self.state else { return Duration::ZERO };
-        held.next = Instant::now() + COUNT;
-        let (driver, events) = (held.driver.clone(), self.plan.events.clone());
-        let count = move || {
-            let outcome = timed(&events, "nvmlDeviceGetCount_v2", || driver.count());
-            drop(driver);
-            Report::Counted(outcome)
-        };
-        let looking = self.begin("census".into(), count).into_iter().collect();
-        if let State::Held(held) = &mut self.state {
-            held.census = Some(Census { looking, found: BTreeMap::new() });
-        }
-        self.finish_census();
-        Duration::ZERO
-    }
-
-    /// Asks each GPU who it is, in a thread for each: one may hang.
-    fn probe(&mut self, count: u32) {
-        for index in 0..count {
-            let State::Held(held) = &self.state else { return };
-            let (driver, events) = (held.driver.clone(), self.plan.events.clone());
-            let probe = move || {
-                let outcome = timed(&events, "nvmlDeviceGetHandleByIndex_v2", || driver.uuid(index));
-                drop(driver);
-                Report::Probed(index, outcome)
-            };
-            let holder = self.begin(format!("opening of gpu {index}"), probe);
-            if let State::Held(Held { census: Some(census), .. }) = &mut self.state {
-                census.looking.extend(holder);
-            }
-        }
-    }
-
-    fn fail_to_look(&mut self, why: &'static str) {
-        if ticks::is_gone(why) {
-            self.lose(why);
-        }
-    }
-
-    /// A GPU is there: if it has no thread yet it gets one.
-    fn found(&mut self, index: u32, uuid: String) {
-        let State::Held(held) = &mut self.state else { return };
-        if let Some(census) = &mut held.census {
-            census.found.insert(uuid.clone(), index);
-        }
-        if held.gpus.contains_key(&uuid) {
-            return;
-        }
-        let driver = held.driver.clone();
-        let (stop, stopped) = mpsc::channel();
-        let ticks = Ticks { interval: self.plan.interval, events: self.plan.events.clone(), stop: stopped };
-        let what = format!("gpu-{index}");
-        let own = uuid.clone();
-        let sample = move || {
-            let ending = driver.drive((index, &own), &ticks);
-            drop(driver);
-            Report::Sampled(ending)
-        };
-        let holder = self.begin(what, sample);
-        if let (State::Held(held), Some(holder)) = (&mut self.state, holder) {
-            held.gpus.insert(uuid, (holder, stop));
-        }
-    }
-
-    /// When everybody has answered: those that are no longer there need no thread.
-    fn finish_census(&mut self) {
-        let State::Held(held) = &mut self.state else { return };
-        if held.census.as_ref().is_none_or(|census| !census.looking.is_empty()) {
-            return;
-        }
-        let Some(Census { found, .. }) = held.census.take() else { return };
-        held.gpus.retain(|uuid, _| {
-            let is_there = found.contains_key(uuid);
-            if !is_there {
-                tracing::warn!(uuid, "the driver no longer has this gpu: its counters stand until it is back");
-            }
-            is_there
-        });
-    }
-
-    /// The driver went away: everything is let go of, and taken up again when it is back.
-    fn lose(&mut self, why: &'static str) {
-        tracing::warn!(why, "the driver went away: its gpus are silent until it is back");
-        let State::Held(held) = &self.state else { return };
-        let now = Instant::now();
-        if held.since.elapsed() > STEADY {
-            self.retry = RETRY[0];
-        }
-        let due = now + self.retry;
-        let restarted = why == ticks::NOT_LOADED;
-        self.let_go(State::Away { due, patience: now + PATIENCE, opening: None, restarted, said: why });
-    }
-
-    /// Drops the driver where it cannot hold up this thread, and all that stops its threads.
-    fn let_go(&mut self, next: State) {
-        if let State::Held(held) = std::mem::replace(&mut self.state, next) {
-            self.close(held.driver);
-        }
-    }
-
-    fn close(&mut self, driver: Driver) {
-        let close = move || {
-            drop(driver);
-            Report::Closed
-        };
-        self.begin("closing of the library".into(), close);
-    }
-
-    fn open(&mut self) -> Duration {
-        let (library, events) = (self.plan.library.clone(), self.plan.events.clone());
-        let open = move || Report::Opened(timed(&events, "nvmlInit_v2", || Driver::open(library.as_deref())));
-        let holder = self.begin("opening of the library".into(), open);
-        if let State::Away { opening, due, .. } = &mut self.state {
-            *opening = holder;
-            *due = Instant::now() + self.retry;
-        }
-        Duration::ZERO
-    }
-
-    fn opened(&mut self, holder: u64, outcome: Result<Driver, &'static str>) {
-        let is_awaited = matches!(self.state, State::Away { opening: Some(own), .. } if own == holder);
-        match outcome {
-            // Nobody wants it any more.
-            Ok(driver) if !is_awaited => self.close(driver),
-            Ok(driver) => self.hold(driver),
-            Err(why) => self.wait_longer(why, is_awaited),
-        }
-    }
-
-    fn hold(&mut self, driver: Driver) {
-        if matches!(self.state, State::Away { restarted: true, .. }) {
-            // Nobody listens any more: the exporter is stopping.
-            let _ = self.plan.events.send(Event::DriverRestarted.into());
-        }
-        tracing::info!("the driver is open again");
-        let now = Instant::now();
-        self.retry = (self.retry * 2).min(RETRY[1]);
-        self.state = State::Held(Held { driver, since: now, gpus: BTreeMap::new(), census: None, next: now });
-    }
-
-    fn wait_longer(&mut self, why: &'static str, is_awaited: bool) {
-        let State::Away { due, opening, restarted, said, .. } = &mut self.state else { return };
-        if !is_awaited {
-            return;
-        }
-        *opening = None;
-        *restarted |= why == ticks::NOT_LOADED;
-        *due = Instant::now() + self.retry;
-        self.retry = (self.retry * 2).min(RETRY[1]);
-        if std::mem::replace(said, why) != why {
-            tracing::warn!(why, "the driver cannot be opened: trying again until it can");
-        }
-    }
-
-    fn release(&mut self) {
-        let now = Instant::now();
-        tracing::info!(
-            minutes = RELEASE.as_secs() / 60,
-            "letting go of the driver: SIGUSR2 takes it again, and so does the time"
-        );
-        let (until, patience) = (now + RELEASE, Some(now + PATIENCE));
-        self.let_go(State::Released { until, patience, is_said: false });
-    }
-
-    fn acquire(&mut self, why: &'static str) {
-        if !matches!(self.state, State::Released { .. }) {
-            tracing::info!("the driver is not released: there is nothing to take again");
-            return;
-        }
-        tracing::info!(why, "taking the driver again");
-        let now = Instant::now();
-        self.retry = RETRY[0];
-        self.state =
-            State::Away { due: now, patience: now + PATIENCE, opening: None, restarted: false, said: "" };
-    }
+    Released {
+        until: Instant,
+        patience: Option<Instant>,
+        is_said: bool,
+    },
 }
 
 /// Makes a call and tells how long it took and how it failed.
-fn timed<T, E: From<Event>>(
+pub(super) fn timed<T, E: From<Event>>(
     events: &Sender<E>,
     name: &'static str,
     call: impl FnOnce() -> Result<T, NvmlError>,

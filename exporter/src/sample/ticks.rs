@@ -58,8 +58,7 @@ impl<E: From<Event>> Ticks<E> {
         loop {
             let sample = Box::new(sampler.sample());
             let gone = gone(&sample.calls);
-            if self.is_stopped_within(Duration::ZERO)
-                || !send(Event::Sampled { uuid: uuid.clone(), sample })
+            if self.is_stopped_within(Duration::ZERO) || !send(Event::Sampled { uuid: uuid.clone(), sample })
             {
                 return Ending::Stopped;
             }

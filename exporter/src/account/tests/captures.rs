@@ -47,7 +47,7 @@ fn scrape(folder: &Path) -> String {
         let entry = entry.expect("a sound line");
         last = entry.at_us;
         let event = stage.lock().expect("a lock").hear(entry).expect("a line that makes sense");
-        for event in event {
+        if let Some(event) = event {
             accountant.take(event, clock(last));
             inbox.try_iter().for_each(|event| accountant.take(event, clock(last)));
         }
