@@ -13,7 +13,8 @@ use std::time::Duration;
 #[command(name = "wattribute", version, args_conflicts_with_subcommands = true, max_term_width = 100)]
 #[command(after_help = "\
 Without a subcommand, wattribute serves. Each flag of `serve` can be set by the environment variable shown with \
-it; what is typed goes first. Try it without a GPU:
+it; what is typed goes first. SIGHUP reloads the rules, SIGUSR1 lets go of the GPUs (for a reset), SIGUSR2 takes \
+them again, SIGTERM stops. Try it without a GPU:
 
   wattribute --source demo
   curl localhost:19288/metrics")]

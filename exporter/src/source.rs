@@ -43,7 +43,7 @@ impl Sampling {
 }
 
 impl Gpus {
-    /// Opens the source.
+    /// Opens the source. It takes as long as the driver takes, or a capture is long.
     ///
     /// # Errors
     /// Why there is nothing to sample, and the way out.
@@ -51,7 +51,13 @@ impl Gpus {
         let library = match source {
             settings::Source::Nvml { library } => library,
             settings::Source::Demo => return Ok(Self::Demo(Demo::begin())),
-            settings::Source::Capture(path) => return Ok(Self::Capture(Replay::new(Capture::open(path)?))),
+            settings::Source::Capture(path) => {
+                let capture = Capture::open(path)?;
+                if !capture.is_complete {
+                    tracing::warn!("the capture has no end: its recorder was killed");
+                }
+                return Ok(Self::Capture(Replay::new(capture)));
+            }
         };
         let driver = Driver::open(library.as_deref()).map_err(|error| no_driver(&problem(&error)))?;
         let count = driver.count().map_err(|error| no_driver(&problem(&error)))?;

@@ -84,7 +84,7 @@ fn recorder(settings: &Record, gpus: &Gpus, events: &mpsc::Sender<Event>) -> Res
     let began = clock::now();
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let header = Header {
-        wattribute_capture: VERSION,
+        capture_version: VERSION,
         recorded_by: env!("CARGO_PKG_VERSION").into(),
         source: gpus.name().into(),
         names: names.are(),

@@ -95,7 +95,7 @@ pub struct Capture {
 
 #[derive(Deserialize)]
 struct AnyVersion {
-    wattribute_capture: u32,
+    capture_version: u32,
 }
 
 impl Capture {
@@ -151,7 +151,7 @@ fn read_header(path: &Path) -> Result<Header, String> {
     };
     let no_capture =
         |error: serde_json::Error| lines.say(&format!("this is no capture of wattribute ({error})"));
-    let AnyVersion { wattribute_capture: version } = serde_json::from_slice(&line).map_err(no_capture)?;
+    let AnyVersion { capture_version: version } = serde_json::from_slice(&line).map_err(no_capture)?;
     if version != VERSION {
         return Err(format!(
             "{}:1: version {version} of the format is unknown to this wattribute, which reads {VERSION}: \

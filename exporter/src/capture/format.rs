@@ -21,7 +21,7 @@ pub const VERSION: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Header {
-    pub wattribute_capture: u32,
+    pub capture_version: u32,
     /// The version of the exporter that recorded it.
     pub recorded_by: String,
     /// What was read: `nvml` or `demo`.
