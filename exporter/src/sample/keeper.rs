@@ -147,7 +147,7 @@ impl<E: From<Event> + Send + 'static> Keeper<E> {
         };
         let looking = self.begin("census".into(), count).into_iter().collect();
         if let State::Held(held) = &mut self.state {
-            held.census = Some(Census { looking, found: BTreeMap::new() });
+            held.census = Some(Census { looking, found: BTreeMap::new(), has_gaps: false });
         }
         self.finish_census();
         Duration::ZERO
@@ -173,6 +173,8 @@ impl<E: From<Event> + Send + 'static> Keeper<E> {
     fn fail_to_look(&mut self, why: &'static str) {
         if ticks::is_gone(why) {
             self.lose(why);
+        } else if let State::Held(Held { census: Some(census), .. }) = &mut self.state {
+            census.has_gaps = true;
         }
     }
 
@@ -207,7 +209,7 @@ impl<E: From<Event> + Send + 'static> Keeper<E> {
         if held.census.as_ref().is_none_or(|census| !census.looking.is_empty()) {
             return;
         }
-        let Some(Census { found, .. }) = held.census.take() else { return };
+        let Some(Census { found, has_gaps: false, .. }) = held.census.take() else { return };
         held.gpus.retain(|uuid, _| {
             let is_there = found.contains_key(uuid);
             if !is_there {

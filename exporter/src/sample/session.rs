@@ -121,6 +121,8 @@ pub(super) struct Census {
     /// The threads that look; the first counts.
     pub(super) looking: Vec<u64>,
     pub(super) found: BTreeMap<String, u32>,
+    /// Whether a GPU did not say who it is: then nobody is known to be missing.
+    pub(super) has_gaps: bool,
 }
 
 /// A driver that is held.

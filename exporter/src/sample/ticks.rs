@@ -19,7 +19,12 @@ pub enum Ending {
     Stopped,
     /// The driver answers nothing but this error, which only opening it anew can mend.
     DriverGone(&'static str),
+    /// The GPU has answered nothing for a while: its handle may be stale.
+    Unanswered,
 }
+
+/// After so many samples in which every call failed a GPU is opened anew, if it can be.
+const UNANSWERED: u32 = 30;
 
 /// The driver is not loaded. When it is loaded again, counters begin at zero.
 pub const NOT_LOADED: &str = "driver_not_loaded";
@@ -55,15 +60,21 @@ impl<E: From<Event>> Ticks<E> {
         }
         let interval = u64::try_from(self.interval.as_micros()).unwrap_or(u64::MAX).max(1);
         let mut due = clock::monotonic().0;
+        let mut unanswered = 0;
         loop {
             let sample = Box::new(sampler.sample());
             let gone = gone(&sample.calls);
+            let is_silent = !sample.calls.is_empty() && sample.calls.iter().all(|call| call.error.is_some());
+            unanswered = if is_silent { unanswered + 1 } else { 0 };
             if self.is_stopped_within(Duration::ZERO) || !send(Event::Sampled { uuid: uuid.clone(), sample })
             {
                 return Ending::Stopped;
             }
             if let Some(why) = gone {
                 return Ending::DriverGone(why);
+            }
+            if unanswered >= UNANSWERED {
+                return Ending::Unanswered;
             }
             let now = clock::monotonic().0;
             due += interval * (1 + now.saturating_sub(due) / interval);

@@ -1,6 +1,6 @@
 //! An exporter on the fake driver, and what the tests ask of it again and again.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use fake_nvml::{Entry, Journal, Scenario};
@@ -81,7 +81,7 @@ impl Watch {
 }
 
 /// What the counter had gained with each reading; after a fall it counts from zero.
-fn gains(journal: &PathBuf, gpu: usize) -> Vec<u64> {
+fn gains(journal: &Path, gpu: usize) -> Vec<u64> {
     let all = readings(journal, gpu);
     let mut sum = 0;
     let gain = |pair: &[wattribute_e2e::Reading]| pair[1].mj.checked_sub(pair[0].mj).unwrap_or(pair[1].mj);
