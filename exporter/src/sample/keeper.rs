@@ -318,3 +318,61 @@ impl<E: From<Event> + Send + 'static> Keeper<E> {
             State::Away { due: now, patience: now + PATIENCE, opening: None, restarted: false, said: "" };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A keeper whose library is not there.
+    fn keeper(state: State) -> (Keeper<Event>, Receiver<News>) {
+        let (news, inbox) = mpsc::channel();
+        let plan = Plan {
+            library: Some("/nonexistent/libnvidia-ml.so.1".into()),
+            interval: Duration::from_secs(1),
+            events: mpsc::channel().0,
+        };
+        (Keeper { plan, news, holders: BTreeMap::new(), last: 0, retry: RETRY[0], state }, inbox)
+    }
+
+    fn away(now: Instant) -> State {
+        State::Away { due: now, patience: now, opening: None, restarted: false, said: "" }
+    }
+
+    #[test]
+    fn a_driver_that_is_not_there_is_looked_for_at_growing_intervals() {
+        let now = Instant::now();
+        let (mut keeper, inbox) = keeper(away(now));
+        let mut waits = vec![];
+        for _ in 0..7 {
+            waits.push(keeper.retry.as_secs());
+            keeper.act(now + RETRY[1] * 10);
+            let Ok(News::Ended { holder, report }) = inbox.recv() else { panic!("an attempt ends") };
+            assert!(matches!(report, Report::Opened(Err("library_not_found"))));
+            keeper.hear(holder, report);
+            assert!(keeper.holders.is_empty() && matches!(keeper.state, State::Away { opening: None, .. }));
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
+    }
+
+    #[test]
+    fn a_release_ends_by_itself_and_not_before_its_time() {
+        let now = Instant::now();
+        let (mut keeper, _inbox) = keeper(away(now));
+        keeper.release();
+        keeper.act(now + RELEASE / 2);
+        assert!(matches!(keeper.state, State::Released { is_said: true, .. }));
+        keeper.act(now + RELEASE + Duration::from_secs(1));
+        assert!(matches!(keeper.state, State::Away { .. }));
+    }
+
+    #[test]
+    fn a_driver_that_is_being_opened_when_it_is_released_is_not_held() {
+        let now = Instant::now();
+        let (mut keeper, inbox) = keeper(away(now));
+        keeper.act(now);
+        keeper.release();
+        let Ok(News::Ended { holder, report }) = inbox.recv() else { panic!("an attempt ends") };
+        keeper.hear(holder, report);
+        assert!(matches!(keeper.state, State::Released { .. }));
+    }
+}

@@ -196,6 +196,7 @@ fn what_is_damaged_is_refused_with_its_place() {
     let text = fs::read_to_string(folder.join("capture.jsonl")).expect("a capture");
     let mut lines: Vec<&str> = text.lines().collect();
     let first = lines[0].replace("\"capture_version\":1", "\"capture_version\":2");
+    assert_ne!(first, lines[0]);
     check_refused(&(first + "\n"), ":1: version 2 of the format is unknown");
     check_refused("[]\n", ":1: this is no capture of wattribute");
     check_refused("", "it is empty");
