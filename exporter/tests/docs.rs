@@ -14,7 +14,10 @@ const PAGES: &[&str] = &[
     "README.md",
     "docs/README.md",
     "docs/accounting.md",
+    "docs/accuracy.md",
     "docs/api.md",
+    "docs/captures.md",
+    "docs/driver.md",
     "tests/README.md",
 ];
 /// Where files may be that a page names without saying where.

@@ -126,6 +126,9 @@ impl Accountant {
         match event {
             Event::Source(sample::Event::Called(calls)) => self.calls.count(&calls),
             Event::Source(sample::Event::Opened(card)) => self.open(card, now.monotonic),
+            Event::Source(sample::Event::DriverRestarted) => {
+                self.gpus.values_mut().for_each(|seat| seat.gpu.restart_counter());
+            }
             Event::Source(sample::Event::Sampled { uuid, sample }) => self.sampled(&uuid, &sample, now),
             Event::Identity(identify::Event::Facts { process, generation, facts }) => {
                 if generation == self.generation {
@@ -155,6 +158,12 @@ impl Accountant {
 
     fn open(&mut self, card: Card, now: Microseconds) {
         let uuid = Arc::clone(&card.uuid);
+        if let Some(seat) = self.gpus.get_mut(&uuid) {
+            // It was opened again: its meters go on, and the first interval covers the time without it.
+            seat.gpu.card = card.clone();
+            seat.view.card = card;
+            return;
+        }
         let mut gpu = Gpu::new(card.clone());
         if let Some(progress) = self.left.remove(&uuid) {
             gpu.resume(progress.last, progress.idle_power);

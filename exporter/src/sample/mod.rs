@@ -3,8 +3,11 @@
 //! A thread that hangs in the driver delays nobody else. Nothing here knows of processes' owners or of energy
 //! accounts; the account stage reads these samples.
 
+mod errors;
+mod keeper;
 pub mod nvml;
 mod raw;
+pub mod session;
 mod ticks;
 
 use std::sync::Arc;
@@ -139,4 +142,6 @@ pub enum Event {
     },
     /// Calls that belong to no sample, made while a GPU was being opened.
     Called(Vec<Call>),
+    /// The driver was loaded anew: its energy counters began at zero.
+    DriverRestarted,
 }

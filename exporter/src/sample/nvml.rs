@@ -12,7 +12,9 @@ use nvml_wrapper::{Device, Nvml};
 use wattribute::meter::Counter;
 use wattribute::units::{Microseconds, Millijoules, Milliwatts};
 
+use super::errors::{error_name, is_permanent, none_is_idle};
 use super::raw::{self, Kind};
+use super::ticks::{self, Ending};
 use super::{Call, Card, Event, Gauges, Processes, Running, Sample, Sampler, SmSample, Ticks};
 use crate::clock;
 
@@ -42,16 +44,27 @@ impl Driver {
         self.0.device_count()
     }
 
-    /// The body of the sampling thread of one GPU. One that cannot be opened is tried again until it can.
-    pub fn drive<E: From<Event>>(&self, index: u32, ticks: &Ticks<E>) {
+    /// The uuid of the GPU that has this index now.
+    pub fn uuid(&self, index: u32) -> Result<String, NvmlError> {
+        self.0.device_by_index(index)?.uuid()
+    }
+
+    /// The body of the sampling thread of one GPU, which had this index when it was found. One that cannot be opened is
+    /// tried again until it can.
+    pub fn drive<E: From<Event>>(&self, (index, uuid): (u32, &str), ticks: &Ticks<E>) -> Ending {
         let mut log = Log::default();
         let mut attempts = 0;
         loop {
-            let opened = log.call("nvmlDeviceGetHandleByIndex_v2", || self.0.device_by_index(index));
+            let opened = log.call("nvmlDeviceGetHandleByUUID", || self.0.device_by_uuid(uuid));
             let card = opened.value().and_then(|device| Some((card(&device, index, &mut log)?, device)));
-            ticks.send(Event::Called(log.take()));
+            let calls = log.take();
+            let gone = ticks::gone(&calls);
+            ticks.send(Event::Called(calls));
             if let Some((card, device)) = card {
                 return ticks.drive(card, &mut NvmlSampler::new(&device, log));
+            }
+            if let Some(why) = gone {
+                return Ending::DriverGone(why);
             }
             if attempts == 0 {
                 tracing::error!(gpu = index, "this gpu cannot be opened and is not accounted: trying again");
@@ -59,7 +72,7 @@ impl Driver {
             attempts += 1;
             log = Log::default();
             if ticks.is_stopped_within(REOPEN) {
-                return;
+                return Ending::Stopped;
             }
         }
     }
@@ -352,46 +365,5 @@ impl Sampler for NvmlSampler<'_> {
         let gauges = Gauges { utilization: rates.map(|rates| f64::from(rates.gpu) / 100.0), ..self.slow };
         let power = power.map(|milliwatts| Milliwatts(milliwatts.into()));
         Sample { at, unix, counter, power, processes, gauges, calls: self.log.take() }
-    }
-}
-
-/// `NOT_FOUND` means that nobody used the GPU.
-fn none_is_idle<T>(samples: Result<Vec<T>, NvmlError>) -> Result<Vec<T>, NvmlError> {
-    match samples {
-        Err(NvmlError::NotFound) => Ok(Vec::new()),
-        other => other,
-    }
-}
-
-/// Errors that will be the same each time this GPU is asked.
-fn is_permanent(error: &NvmlError) -> bool {
-    matches!(error, NvmlError::NotSupported | NvmlError::FunctionNotFound | NvmlError::FailedToLoadSymbol(_))
-}
-
-/// The label `error` of `nvml_errors_total`: NVML's own name in lower case.
-pub fn error_name(error: &NvmlError) -> &'static str {
-    match error {
-        NvmlError::Uninitialized => "uninitialized",
-        NvmlError::InvalidArg => "invalid_argument",
-        NvmlError::NotSupported => "not_supported",
-        NvmlError::NoPermission => "no_permission",
-        NvmlError::NotFound => "not_found",
-        NvmlError::InsufficientSize(_) => "insufficient_size",
-        NvmlError::InsufficientPower => "insufficient_power",
-        NvmlError::DriverNotLoaded => "driver_not_loaded",
-        NvmlError::Timeout => "timeout",
-        NvmlError::IrqIssue => "irq_issue",
-        NvmlError::LibraryNotFound | NvmlError::LibloadingError(_) => "library_not_found",
-        NvmlError::FunctionNotFound | NvmlError::FailedToLoadSymbol(_) => "function_not_found",
-        NvmlError::CorruptedInfoROM => "corrupted_inforom",
-        NvmlError::GpuLost => "gpu_is_lost",
-        NvmlError::ResetRequired => "reset_required",
-        NvmlError::OperatingSystem => "operating_system",
-        NvmlError::LibRmVersionMismatch => "lib_rm_version_mismatch",
-        NvmlError::InUse => "in_use",
-        NvmlError::InsufficientMemory => "memory",
-        NvmlError::NoData => "no_data",
-        NvmlError::UnexpectedVariant(_) => "unexpected",
-        _ => "unknown",
     }
 }
