@@ -16,7 +16,7 @@ use std::time::Duration;
 use cluster::{Cluster, Job};
 use fake_nvml::{Gpu, Load, Scenario};
 use machine::Machine;
-use wattribute_e2e::{Auditor, Exporter, Flags, Process, Scrape, Scratch, team_mj, wattribute};
+use wattribute_e2e::{Auditor, Exporter, Flags, Process, Scrape, Scratch, eventually, team_mj, wattribute};
 
 const RULES: &str = r#"
 labels: [team, project]
@@ -29,6 +29,9 @@ rules:
     owner: {team: wrong}
 "#;
 const REPLY: &str = "JobId=7 JobName=train UserId=daemon(1) GroupId=daemon(1) Account=astro QOS=normal Partition=gpu AllocNode:Sid=login:1";
+
+/// Of a noisy machine.
+const LONG: Duration = Duration::from_secs(60);
 
 /// An exporter that watches one process on one GPU.
 struct Watch {
@@ -56,13 +59,14 @@ impl Watch {
         Self { exporter, scenario, auditor: Auditor::default() }
     }
 
-    /// The last scrape of some seconds, in which every scrape reconciled.
-    fn scrape_for(&mut self, seconds: u32) -> Scrape {
-        for _ in 0..2 * seconds {
+    /// The first scrape in which a team has 200 J; every one before it reconciled.
+    #[track_caller]
+    fn until_pays(&mut self, team: &str) -> Scrape {
+        eventually(LONG, &format!("{team} pays"), || {
             sleep(Duration::from_millis(500));
-            self.auditor.scrape(&self.exporter);
-        }
-        self.auditor.scrape(&self.exporter)
+            let scrape = self.auditor.scrape(&self.exporter);
+            (self.energy(&scrape, team) > 200_000).then_some(scrape)
+        })
     }
 
     #[track_caller]
@@ -90,8 +94,7 @@ fn the_account_of_a_real_job_pays() {
         cluster.submit(&["--uid=daemon", "--gid=daemon", "--account=astro", "--job-name=train lr=0.1 QOS"]);
     let machine = Machine::with_job(&scratch, job.pid, job.id);
     let mut watch = Watch::start(&scratch, &machine, job.pid, &cluster.folder());
-    let scrape = watch.scrape_for(10);
-    assert!(watch.energy(&scrape, "astro") > 200_000, "{}", watch.exporter.stderr());
+    let scrape = watch.until_pays("astro");
     assert_eq!((watch.energy(&scrape, "wrong"), watch.energy(&scrape, "unattributed")), (0, 0));
     let labels = [("project", "train lr=0.1 QOS"), ("kind", "active")];
     assert_eq!(scrape.find("wattribute_team_energy_joules_total", &labels).len(), 1);
@@ -117,8 +120,7 @@ fn a_controller_that_is_slow_delays_the_verdict_and_changes_nothing() {
     let machine = Machine::with_job(&scratch, process.pid(), 7);
     script(&scratch, &format!("sleep 3; echo '{REPLY}'"));
     let mut watch = Watch::start(&scratch, &machine, process.pid(), &scratch.path(""));
-    let scrape = watch.scrape_for(10);
-    assert!(watch.energy(&scrape, "astro") > 200_000, "{}", watch.exporter.stderr());
+    let scrape = watch.until_pays("astro");
     assert_eq!((watch.energy(&scrape, "wrong"), watch.energy(&scrape, "unattributed")), (0, 0));
 }
 
@@ -129,13 +131,7 @@ fn a_controller_that_never_answers_leaves_the_energy_unattributed_and_counted() 
     let machine = Machine::with_job(&scratch, process.pid(), 7);
     script(&scratch, "sleep 1000");
     let mut watch = Watch::start(&scratch, &machine, process.pid(), &scratch.path(""));
-    let scrape = watch.scrape_for(10);
-    let (lost, said) = (watch.energy(&scrape, "unattributed"), watch.exporter.stderr());
-    assert!(
-        lost > 200_000,
-        "{lost} mJ, {:?}\n{said}",
-        scrape.find("wattribute_identify_failures_total", &[])
-    );
+    let scrape = watch.until_pays("unattributed");
     assert_eq!((watch.energy(&scrape, "wrong"), watch.energy(&scrape, "astro")), (0, 0));
     assert!(failures(&scrape, "slurm_unreachable") > 0 && failures(&scrape, "facts_never_came") > 0);
 }
