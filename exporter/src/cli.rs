@@ -30,7 +30,7 @@ pub struct Cli {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Run the exporter; also what no subcommand does
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Check rules files and run their own tests; exit with 1 and every failure
     Check(Check),
     /// Say which rule a process matches, and why the others do not
@@ -44,6 +44,25 @@ pub struct Check {
     /// set of rules
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
+    /// Fail on warnings too: on rules that never match, teams that anyone could claim, and the like
+    #[arg(long = "strict")]
+    strict: bool,
+}
+
+/// What warnings do to `check`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Warnings {
+    /// They are printed.
+    Pass,
+    /// They are printed, and the exit status is 1.
+    Fail,
+}
+
+impl Check {
+    /// What warnings do.
+    pub fn warnings(&self) -> Warnings {
+        if self.strict { Warnings::Fail } else { Warnings::Pass }
+    }
 }
 
 /// What to explain.
@@ -58,6 +77,39 @@ pub struct Explain {
     /// Where the host's /proc is mounted
     #[arg(long = "path.procfs", value_name = "DIR", default_value = "/proc", env = "WATTRIBUTE_PATH_PROCFS")]
     pub procfs: PathBuf,
+    /// The GPU to explain it for, by index or UUID, where rules name facts of the GPU. If not given: the one
+    /// that the driver lists the process on
+    #[arg(long = "gpu", value_name = "GPU")]
+    pub gpu: Option<String>,
+    /// The driver's library, where it is not found by itself: libnvidia-ml.so.1
+    #[arg(long = "nvml.library", value_name = "PATH", env = "WATTRIBUTE_NVML_LIBRARY")]
+    pub nvml_library: Option<PathBuf>,
+    /// How the answer is written; JSON is for programs, and shortens nothing
+    #[arg(long = "format", value_name = "FORMAT", default_value = "text")]
+    pub format: ReportFormat,
+    /// When the text has colours; `auto` is on a terminal, unless NO_COLOR is set or TERM is dumb
+    #[arg(long = "color", value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
+}
+
+/// How an answer for a person or a program is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// Aligned text
+    Text,
+    /// One JSON document, as docs/api.md describes it
+    Json,
+}
+
+/// When text has colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal that can
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
 }
 
 /// Which process to explain.
@@ -95,6 +147,12 @@ pub struct Serve {
     #[arg(long = "web.enable-lifecycle", help_heading = "Web")]
     #[arg(env = "WATTRIBUTE_WEB_ENABLE_LIFECYCLE", value_parser = BoolishValueParser::new())]
     pub enable_lifecycle: bool,
+
+    /// Show single processes: /api/v1/processes, and their rows on the page. Whoever reaches the address can
+    /// then see who runs what on which GPU; never command lines or environments
+    #[arg(long = "web.enable-processes", help_heading = "Web")]
+    #[arg(env = "WATTRIBUTE_WEB_ENABLE_PROCESSES", value_parser = BoolishValueParser::new())]
+    pub enable_processes: bool,
 
     /// Rules that map processes to teams: a file, or a folder of which all *.yaml count. Repeatable; in the
     /// environment several are separated by commas. Without rules everything is unattributed
@@ -151,6 +209,10 @@ pub struct Serve {
     #[arg(long = "slurm.job-mapping-dir", value_name = "DIR", help_heading = "Source")]
     #[arg(env = "WATTRIBUTE_SLURM_JOB_MAPPING_DIR")]
     pub slurm_job_mapping: Option<PathBuf>,
+    /// Where the kubelet and the API server are
+    #[cfg(feature = "kubernetes")]
+    #[command(flatten)]
+    pub kubernetes: Kubernetes,
 
     /// The least severe events that are logged
     #[arg(long = "log.level", value_name = "LEVEL", help_heading = "Log")]
@@ -161,6 +223,28 @@ pub struct Serve {
     #[arg(long = "log.format", value_name = "FORMAT", help_heading = "Log")]
     #[arg(env = "WATTRIBUTE_LOG_FORMAT", default_value = "logfmt")]
     pub log_format: LogFormat,
+}
+
+/// Where Kubernetes says who holds which GPU, and what the pods on this node are.
+#[cfg(feature = "kubernetes")]
+#[derive(Args, Clone, Debug)]
+pub struct Kubernetes {
+    /// The kubelet's socket, which says which containers were given which GPUs. Where there is none, nothing is asked
+    #[arg(long = "kubernetes.pod-resources-socket", value_name = "PATH", help_heading = "Kubernetes")]
+    #[arg(env = "WATTRIBUTE_KUBERNETES_POD_RESOURCES_SOCKET")]
+    #[arg(default_value = "/var/lib/kubelet/pod-resources/kubelet.sock")]
+    pub pod_resources_socket: PathBuf,
+
+    /// The name of this node, of whose pods the API server is asked. If not given: the variable NODE_NAME
+    #[arg(long = "kubernetes.node-name", value_name = "NAME", help_heading = "Kubernetes")]
+    #[arg(env = "WATTRIBUTE_KUBERNETES_NODE_NAME")]
+    pub node_name: Option<String>,
+
+    /// The folder with the token and the ca.crt that the API server is asked with
+    #[arg(long = "kubernetes.service-account", value_name = "DIR", help_heading = "Kubernetes")]
+    #[arg(env = "WATTRIBUTE_KUBERNETES_SERVICE_ACCOUNT")]
+    #[arg(default_value = "/var/run/secrets/kubernetes.io/serviceaccount")]
+    pub service_account: PathBuf,
 }
 
 /// How severe an event must be to be logged.
@@ -219,6 +303,7 @@ mod tests {
         ("web.telemetry-path", "/metrics"),
         ("web.max-requests", "40"),
         ("web.enable-lifecycle", ""),
+        ("web.enable-processes", ""),
         ("rules.file", ""),
         ("sample.interval", "1s"),
         ("exposition.delay", ""), // it depends on the source
@@ -229,6 +314,12 @@ mod tests {
         ("nvml.library", ""),
         ("path.procfs", "/proc"),
         ("slurm.job-mapping-dir", ""), // the design has the files, and no name for the flag
+        #[cfg(feature = "kubernetes")]
+        ("kubernetes.pod-resources-socket", "/var/lib/kubelet/pod-resources/kubelet.sock"),
+        #[cfg(feature = "kubernetes")]
+        ("kubernetes.node-name", ""), // NODE_NAME is looked at later
+        #[cfg(feature = "kubernetes")]
+        ("kubernetes.service-account", "/var/run/secrets/kubernetes.io/serviceaccount"),
         ("log.level", "info"),
         ("log.format", "logfmt"),
     ];

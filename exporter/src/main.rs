@@ -6,8 +6,11 @@ mod cli;
 mod clock;
 mod commands;
 mod demo;
+mod explain;
 mod expose;
 mod identify;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod log;
 mod publish;
 mod reload;
@@ -30,8 +33,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Some(Command::Check(check)) => commands::check(&check),
-        Some(Command::Explain(explain)) => commands::explain(&explain),
-        Some(Command::Serve(typed)) => run(typed),
+        Some(Command::Explain(explain)) => explain::explain(&explain),
+        Some(Command::Serve(typed)) => run(*typed),
         None => run(cli.serve),
     }
 }
