@@ -17,7 +17,7 @@ use super::book::{Book, RuleKey, SeriesAmounts};
 use super::claims::{Billing, Claims, Court, Opened, Ticket};
 use super::delay::{Delay, Draft};
 use super::gpu::{Attendance, Gpu, Listed, Measured, Presence};
-use super::holdings::Holdings;
+use super::holdings::{Holdings, Scene};
 use super::occupant::{self, Detail};
 use super::series::{SeriesId, SeriesLabels};
 use super::snapshot::{self, GpuView, Snapshot};
@@ -148,7 +148,8 @@ impl Accountant {
                 opened.iter().for_each(|opened| open_accounts(&mut self.delay, opened));
             }
             Event::Allocations(said) => {
-                let opened = self.holdings.hear(said, &mut self.claims, &cards(&self.gpus), now.monotonic);
+                let scene = Scene { cards: &cards(&self.gpus), at: now.monotonic };
+                let opened = self.holdings.hear(said, &mut self.claims, scene);
                 opened.iter().for_each(|opened| open_accounts(&mut self.delay, opened));
             }
             Event::Rules(rules) => self.adopt(rules),
@@ -173,7 +174,8 @@ impl Accountant {
         self.delay.open(&accounts);
         let (view, heard) = (GpuView::new(card), Microseconds::ZERO);
         self.gpus.insert(uuid, Seat { gpu, view, heard, has_news: false, complete: false, mismatches: 0 });
-        let opened = self.holdings.arrange(&mut self.claims, &cards(&self.gpus), now);
+        let scene = Scene { cards: &cards(&self.gpus), at: now };
+        let opened = self.holdings.arrange(&mut self.claims, scene);
         opened.iter().for_each(|opened| open_accounts(&mut self.delay, opened));
     }
 
