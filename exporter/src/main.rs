@@ -1,7 +1,7 @@
 //! The `wattribute` binary: reads the command line and runs the command.
 
 mod account;
-#[expect(dead_code, reason = "the schedulers that say it and the account stage that hears it come next")]
+#[allow(dead_code, reason = "the schedulers that say it come next")]
 mod allocation;
 mod cli;
 mod clock;

@@ -8,7 +8,9 @@ pub mod book;
 mod calls;
 mod claims;
 mod delay;
+mod division;
 mod gpu;
+mod holdings;
 pub mod series;
 pub mod snapshot;
 #[cfg(test)]
@@ -28,6 +30,7 @@ use wattribute::meter::Reading;
 use wattribute::rules::RuleSet;
 use wattribute::units::{Microseconds, Milliwatts};
 
+use crate::allocation::Allocations;
 use crate::identify;
 use crate::sample;
 
@@ -35,6 +38,9 @@ use crate::sample;
 pub enum Event {
     Source(sample::Event),
     Identity(identify::Event),
+    /// What a scheduler has allocated, all of it.
+    #[allow(dead_code, reason = "the schedulers that say it come next")]
+    Allocations(Allocations),
     /// New rules are in force.
     Rules(Arc<RuleSet>),
     /// Stop, and give the books one last time.

@@ -1,5 +1,6 @@
 //! The account stage on virtual time: a golden scrape, scenes, and random schedules of everything that can go wrong.
 
+mod allocations;
 mod golden;
 mod scenes;
 mod schedules;
@@ -7,11 +8,13 @@ mod schedules;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use wattribute::facts::{Facts, Field};
+use wattribute::facts::{Evidence, Facts, Field};
 use wattribute::meter::Counter;
 use wattribute::rules::Source;
 use wattribute::units::{Millijoules, Milliwatts};
 
+use super::book::RuleKey;
+use super::series::SeriesLabels;
 use super::*;
 use crate::clock::Now;
 use crate::identify::Watch;
