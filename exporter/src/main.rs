@@ -7,6 +7,7 @@ mod cli;
 mod clock;
 mod commands;
 mod demo;
+mod explain;
 mod expose;
 mod identify;
 mod log;
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Some(Command::Check(check)) => commands::check(&check),
-        Some(Command::Explain(explain)) => commands::explain(&explain),
+        Some(Command::Explain(explain)) => explain::explain(&explain),
         Some(Command::Serve(typed)) => run(typed),
         None => run(cli.serve),
     }

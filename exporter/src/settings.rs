@@ -51,6 +51,8 @@ pub struct Web {
     pub max_requests: Option<usize>,
     /// Whether the rules can be reloaded over HTTP.
     pub enable_lifecycle: bool,
+    /// Whether single processes are shown over HTTP.
+    pub enable_processes: bool,
 }
 
 /// Where the readings come from.
@@ -109,6 +111,7 @@ impl Serve {
                 telemetry_path: typed.telemetry_path,
                 max_requests: Some(typed.max_requests).filter(|limit| *limit > 0),
                 enable_lifecycle: typed.enable_lifecycle,
+                enable_processes: typed.enable_processes,
             },
             rules_files: typed.rules_files,
             sample_interval: typed.sample_interval,
@@ -222,6 +225,7 @@ mod tests {
         assert_eq!(settings.exposition_delay, Duration::from_secs(60));
         assert_eq!(settings.web.max_requests, Some(40));
         assert!(!settings.web.enable_lifecycle && settings.state_dir.is_none());
+        assert!(!settings.web.enable_processes);
     }
 
     #[test]

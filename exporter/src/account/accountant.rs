@@ -19,6 +19,7 @@ use super::delay::{Delay, Draft};
 use super::division;
 use super::gpu::{Attendance, Gpu, Listed, Measured, Presence, Who};
 use super::holdings::Holdings;
+use super::occupant::{self, Detail};
 use super::series::{SeriesId, SeriesLabels};
 use super::snapshot::{self, GpuView, Snapshot};
 use super::{Calls, Config, Event, Inheritance, Neighbours, Progress};
@@ -356,9 +357,20 @@ impl Accountant {
             let spot = |instance| (Arc::clone(&seat.gpu.card.uuid), instance);
             let billing = |(process, instance): Who| claims.billing(process, &spot(instance));
             seat.view.refresh(&seat.gpu, now, billing);
+            if seat.view.up && self.config.detail == Detail::Processes {
+                seat.view.occupants = occupant::list(&seat.gpu, now, claims);
+            }
         }
         let snapshot = self.snapshot();
         (self.neighbours.publish)(snapshot);
+    }
+
+    /// How much is held of everything that could pile up.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> [usize; 6] {
+        let [processes, places, series] = self.claims.held();
+        let [waiting, maturing, accounts] = self.delay.held();
+        [processes, places, series, waiting, maturing, accounts]
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -372,6 +384,7 @@ impl Accountant {
             hidden: self.delay.remainder(),
             series: self.claims.register.iter().map(|(id, labels)| (id, Arc::clone(labels))).collect(),
             gpus: self.gpus.values().map(|seat| seat.view.clone()).collect(),
+            rules: Arc::clone(&self.claims.court.rules),
             progress: self.gpus.values().map(progress).chain(left).collect(),
             failures: self.claims.court.failures.clone(),
             calls: self.calls.clone(),

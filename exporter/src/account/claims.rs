@@ -16,6 +16,7 @@ use wattribute::split::{InstanceId, Role};
 use wattribute::units::Microseconds;
 
 use super::book::RuleKey;
+use super::occupant::Remark;
 use super::series::{Register, SeriesId, SeriesLabels, Subject};
 use crate::sample::Card;
 
@@ -73,6 +74,8 @@ pub struct Place {
     pub left: Option<Microseconds>,
     /// Fixed at first sight.
     pub series: Option<[Option<SeriesId>; 2]>,
+    /// For who asks why.
+    remark: Remark,
 }
 
 impl Place {
@@ -141,22 +144,26 @@ pub struct Sentence {
     pub facts: Facts,
     pub owner: Owner,
     pub rule: RuleKey,
+    pub refusal: Option<Refusal>,
 }
 
 impl Court {
-    /// What the rules say of these facts on a GPU; `None` where a fact that they need is pending.
-    pub fn judge(&mut self, facts: &Facts, site: &Site<'_>) -> Option<Sentence> {
-        let facts = on_gpu(facts, site, &self.host);
+    /// What the rules say of these facts on a GPU.
+    ///
+    /// # Errors
+    /// A fact that they need is pending: this one.
+    pub fn judge(&mut self, facts: &Facts, site: &Site<'_>) -> Result<Sentence, Field> {
+        let facts = on_gpu(facts, site.card, site.mig_uuid.as_deref(), &self.host);
         let verdict = match self.rules.decide(&facts) {
             Decision::Verdict(verdict) => verdict,
-            Decision::Pending(_) => return None,
+            Decision::Pending(field) => return Err(field),
         };
         if let Some(refusal) = verdict.refusal.filter(|refusal| *refusal != Refusal::NoRule) {
             *self.failures.entry(refusal.name()).or_default() += 1;
         }
         let owner = self.payers.admit(&verdict.owner, self.rules.owner_limit());
         let rule = RuleKey { rule: verdict.rule.unwrap_or_default(), evidence: verdict.evidence };
-        Some(Sentence { facts, owner, rule })
+        Ok(Sentence { facts, owner, rule, refusal: verdict.refusal })
     }
 }
 
@@ -258,6 +265,13 @@ impl Claims {
         self.processes.get(&key)?.places.get(spot)?.ticket.get()
     }
 
+    /// The facts of a process, and what was last said of it on a GPU.
+    pub fn known(&self, key: ProcessKey, spot: &Spot) -> (Option<Arc<Facts>>, Option<Remark>) {
+        let process = self.processes.get(&key);
+        let place = process.and_then(|process| process.places.get(spot));
+        (process.and_then(|process| process.facts.clone()), place.map(|place| place.remark.clone()))
+    }
+
     /// When a process ended, if it has.
     pub fn ended(&self, key: ProcessKey) -> Option<Microseconds> {
         self.processes.get(&key)?.ended
@@ -295,6 +309,13 @@ impl Claims {
         idle
     }
 
+    /// How many processes, places and series there are.
+    #[cfg(test)]
+    pub fn held(&self) -> [usize; 3] {
+        let places = self.processes.values().map(|process| process.places.len()).sum();
+        [self.processes.len() + self.by_pid.len(), places, self.register.iter().count()]
+    }
+
     fn judge_everywhere(&mut self, key: ProcessKey, cards: &[&Card]) -> Vec<Opened> {
         let Some(process) = self.processes.get(&key) else { return Vec::new() };
         let card_of = |uuid: &Arc<str>| cards.iter().find(|card| card.uuid == *uuid);
@@ -308,10 +329,18 @@ impl Claims {
         let process = self.processes.get_mut(&key).filter(|process| !process.stale)?;
         let place = process.places.get_mut(&(Arc::clone(&card.uuid), instance))?;
         let site = Site { card, instance, mig_uuid: place.mig_uuid.clone() };
-        let Sentence { facts, owner, rule } = self.court.judge(process.facts.as_deref()?, &site)?;
+        let judged = self.court.judge(process.facts.as_deref()?, &site);
+        let Sentence { facts, owner, rule, refusal } = match judged {
+            Ok(sentence) => sentence,
+            Err(field) => {
+                place.remark = Remark { waits_for: Some(field), refusal: None };
+                return None;
+            }
+        };
         let role = if self.court.rules.ignores(&facts) { Role::Ignored } else { Role::Holder };
         let enter = |labels: Option<SeriesLabels>| labels.and_then(|labels| self.register.enter(labels));
         let series = *place.series.get_or_insert_with(|| labels(key, card, &facts, &owner).map(enter));
+        place.remark = Remark { waits_for: None, refusal };
         let billing = place.decide(Billing { owner, rule, role, series })?;
         Some((Arc::clone(&card.uuid), billing))
     }
@@ -331,12 +360,12 @@ fn labels(key: ProcessKey, card: &Card, facts: &Facts, owner: &Owner) -> [Option
 }
 
 /// A process's facts, with those of the GPU it is on.
-fn on_gpu(facts: &Facts, site: &Site<'_>, host: &str) -> Facts {
-    let (mut facts, card) = (facts.clone(), site.card);
+pub fn on_gpu(facts: &Facts, card: &Card, mig_uuid: Option<&str>, host: &str) -> Facts {
+    let mut facts = facts.clone();
     facts.set(Field::Gpu, card.index.to_string());
     facts.set(Field::GpuUuid, &*card.uuid);
     facts.set(Field::GpuModel, &*card.model);
     facts.set(Field::Host, host);
-    site.mig_uuid.iter().for_each(|uuid| facts.set(Field::MigInstance, &**uuid));
+    mig_uuid.into_iter().for_each(|uuid| facts.set(Field::MigInstance, uuid));
     facts
 }

@@ -11,7 +11,7 @@ use wattribute::rules::Source;
 
 use super::*;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(100);
 const RULES: &str = "tables:\n  t: {astro: {team: physics}}\nrules:\n  - name: slurm\n    match: ['scheduler=\"slurm\"']\n    lookup: {table: t, key: \"${slurm_account}\"}\n";
 
@@ -201,15 +201,14 @@ fn a_failure_leaves_the_facts_pending_until_an_answer_comes() {
 #[test]
 fn a_program_that_hangs_is_ended_with_its_children_and_delays_nobody() {
     let script = "sleep 1000 & echo $$ $! >$D/pids-$4; wait";
-    let world = World::with_patience("hanging", script, Duration::from_millis(300));
-    let begin = Instant::now();
+    let world = World::with_patience("hanging", script, Duration::from_secs(3));
     world.say(process(1), "7");
     world.check_account(process(1), None);
     world.say(process(2), "8");
     world.check_account(process(2), None);
     (world.tell)(Event::Ended { process: process(2) });
     assert_eq!(world.next(), Event::Ended { process: process(2) });
-    assert!(begin.elapsed() < Duration::from_millis(300));
+    // And only now its time is over.
     assert_eq!(world.next(), Event::Missing { process: process(1), part: "slurm_unreachable" });
     let pids = fs::read_to_string(world.folder.join("pids-7")).expect("the pids");
     let (shell, sleep) = pids.trim().split_once(' ').expect("two pids");

@@ -4,6 +4,7 @@ mod allocations;
 mod golden;
 mod scenes;
 mod schedules;
+mod week;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -53,6 +54,8 @@ struct World {
     processes: Arc<Mutex<BTreeMap<u32, u64>>>,
     published: Arc<Mutex<Snapshot>>,
     now: u64,
+    /// What every GPU is said to draw; `None` where its counter does what it wants.
+    power: Option<Milliwatts>,
 }
 
 fn rules() -> Arc<RuleSet> {
@@ -101,6 +104,7 @@ impl World {
             host: "node".into(),
             process_series: 3,
             workload_series: 3,
+            detail: occupant::Detail::Processes,
         };
         let accountant = Accountant::new(config, neighbours, rules(), |enter| {
             let state = state.map(|text| format::read(text).expect("a sound state"));
@@ -108,7 +112,7 @@ impl World {
                 state.inherit(("boot", Microseconds(now * 1000)), enter)
             })
         });
-        Self { accountant, processes, published, now }
+        Self { accountant, processes, published, now, power: Some(Milliwatts(300_000)) }
     }
 
     fn clock(&self) -> Now {
@@ -157,7 +161,7 @@ impl World {
             at: clock.monotonic,
             unix: clock.unix,
             counter,
-            power: Some(Milliwatts(300_000)),
+            power: self.power,
             processes: Some(processes),
             mig: None,
             gauges,

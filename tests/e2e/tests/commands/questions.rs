@@ -1,4 +1,4 @@
-//! `check` and `explain`: what they answer.
+//! `check` and `explain` of a description: what they answer.
 
 use wattribute_e2e::Scratch;
 

@@ -8,9 +8,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use wattribute_e2e::{Scratch, eventually, free_address, require};
-
-const SOON: Duration = Duration::from_secs(30);
+use wattribute_e2e::{PATIENCE, Scratch, eventually, free_address, require};
 
 /// Runs until it is dropped, with its jobs.
 pub struct Cluster {
@@ -40,7 +38,7 @@ impl Cluster {
         for daemon in ["slurmctld", "slurmd"] {
             this.daemon(daemon, &["-D".into()]);
         }
-        eventually(SOON, "the node is idle", || {
+        eventually(PATIENCE, "the node is idle", || {
             this.call("sinfo", &["--noheader", "--format=%t"]).contains("idle").then_some(())
         });
         this
@@ -57,7 +55,7 @@ impl Cluster {
         let fixed = ["--parsable", "--output=/dev/null", "--chdir=/", "--wrap=exec sleep 1000"];
         let said = self.call("sbatch", &[&fixed, options].concat());
         let id = said.trim().parse().unwrap_or_else(|_| panic!("sbatch: {said}"));
-        let pid = eventually(SOON, "the job runs", || sleeper(id));
+        let pid = eventually(PATIENCE, "the job runs", || sleeper(id));
         Job { id, pid }
     }
 
@@ -78,7 +76,7 @@ impl Cluster {
         ];
         self.daemon("munged", &[&["--foreground".into(), "--force".into()], &files[..]].concat());
         let socket = self.folder.path("munge.socket");
-        eventually(SOON, "munge listens", || socket.exists().then_some(()));
+        eventually(PATIENCE, "munge listens", || socket.exists().then_some(()));
     }
 
     #[track_caller]
@@ -109,7 +107,7 @@ impl Drop for Cluster {
         // Jobs outlive their daemon: they go first. What fails here fails for who has gone already.
         self.call("scancel", &["--user=daemon", "--full"]);
         let begin = Instant::now();
-        while begin.elapsed() < SOON && !self.call("squeue", &["--noheader"]).trim().is_empty() {
+        while begin.elapsed() < PATIENCE && !self.call("squeue", &["--noheader"]).trim().is_empty() {
             sleep(Duration::from_millis(100));
         }
         for daemon in self.daemons.iter_mut().rev() {
