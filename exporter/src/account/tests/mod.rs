@@ -2,6 +2,7 @@
 
 mod allocations;
 mod golden;
+mod mig;
 mod scenes;
 mod schedules;
 mod week;
@@ -19,7 +20,7 @@ use super::series::SeriesLabels;
 use super::*;
 use crate::clock::Now;
 use crate::identify::Watch;
-use crate::sample::{Card, Gauges, Processes, Running, Sample, SmSample};
+use crate::sample::{Card, Gauges, Mig, Processes, Running, Sample, SmSample};
 use crate::state::format;
 
 /// In milliseconds, as all times here.
@@ -155,6 +156,15 @@ impl World {
     }
 
     fn sample_of(&mut self, gpu: u32, counter: Counter, processes: Processes) {
+        self.sample_as(gpu, counter, (processes, None));
+    }
+
+    /// GPU 0 says how MIG has divided it.
+    fn sample_divided(&mut self, mig: Option<Mig>, counter: Counter, processes: Processes) {
+        self.sample_as(0, counter, (processes, mig));
+    }
+
+    fn sample_as(&mut self, gpu: u32, counter: Counter, (processes, mig): (Processes, Option<Mig>)) {
         let clock = self.clock();
         let gauges = Gauges { utilization: Some(0.5), temperature_celsius: Some(40), ..Gauges::default() };
         let sample = Sample {
@@ -163,7 +173,7 @@ impl World {
             counter,
             power: self.power,
             processes: Some(processes),
-            mig: None,
+            mig,
             gauges,
             calls: Vec::new(),
         };
