@@ -30,7 +30,7 @@ pub struct Cli {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Run the exporter; also what no subcommand does
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Check rules files and run their own tests; exit with 1 and every failure
     Check(Check),
     /// Say which rule a process matches, and why the others do not
@@ -204,6 +204,16 @@ pub struct Serve {
     #[arg(env = "WATTRIBUTE_PATH_PROCFS", default_value = "/proc")]
     pub procfs: PathBuf,
 
+    /// Folder in which Slurm's prolog writes a file for each GPU (index, index.instance or UUID) with the ids of the
+    /// jobs that have it, a line each, as for dcgm-exporter
+    #[arg(long = "slurm.job-mapping-dir", value_name = "DIR", help_heading = "Source")]
+    #[arg(env = "WATTRIBUTE_SLURM_JOB_MAPPING_DIR")]
+    pub slurm_job_mapping: Option<PathBuf>,
+    /// Where the kubelet and the API server are
+    #[cfg(feature = "kubernetes")]
+    #[command(flatten)]
+    pub kubernetes: Kubernetes,
+
     /// The least severe events that are logged
     #[arg(long = "log.level", value_name = "LEVEL", help_heading = "Log")]
     #[arg(env = "WATTRIBUTE_LOG_LEVEL", default_value = "info")]
@@ -213,6 +223,28 @@ pub struct Serve {
     #[arg(long = "log.format", value_name = "FORMAT", help_heading = "Log")]
     #[arg(env = "WATTRIBUTE_LOG_FORMAT", default_value = "logfmt")]
     pub log_format: LogFormat,
+}
+
+/// Where Kubernetes says who holds which GPU, and what the pods on this node are.
+#[cfg(feature = "kubernetes")]
+#[derive(Args, Clone, Debug)]
+pub struct Kubernetes {
+    /// The kubelet's socket, which says which containers were given which GPUs. Where there is none, nothing is asked
+    #[arg(long = "kubernetes.pod-resources-socket", value_name = "PATH", help_heading = "Kubernetes")]
+    #[arg(env = "WATTRIBUTE_KUBERNETES_POD_RESOURCES_SOCKET")]
+    #[arg(default_value = "/var/lib/kubelet/pod-resources/kubelet.sock")]
+    pub pod_resources_socket: PathBuf,
+
+    /// The name of this node, of whose pods the API server is asked. If not given: the variable NODE_NAME
+    #[arg(long = "kubernetes.node-name", value_name = "NAME", help_heading = "Kubernetes")]
+    #[arg(env = "WATTRIBUTE_KUBERNETES_NODE_NAME")]
+    pub node_name: Option<String>,
+
+    /// The folder with the token and the ca.crt that the API server is asked with
+    #[arg(long = "kubernetes.service-account", value_name = "DIR", help_heading = "Kubernetes")]
+    #[arg(env = "WATTRIBUTE_KUBERNETES_SERVICE_ACCOUNT")]
+    #[arg(default_value = "/var/run/secrets/kubernetes.io/serviceaccount")]
+    pub service_account: PathBuf,
 }
 
 /// How severe an event must be to be logged.
@@ -281,6 +313,13 @@ mod tests {
         ("source", ""),
         ("nvml.library", ""),
         ("path.procfs", "/proc"),
+        ("slurm.job-mapping-dir", ""), // the design has the files, and no name for the flag
+        #[cfg(feature = "kubernetes")]
+        ("kubernetes.pod-resources-socket", "/var/lib/kubelet/pod-resources/kubelet.sock"),
+        #[cfg(feature = "kubernetes")]
+        ("kubernetes.node-name", ""), // NODE_NAME is looked at later
+        #[cfg(feature = "kubernetes")]
+        ("kubernetes.service-account", "/var/run/secrets/kubernetes.io/serviceaccount"),
         ("log.level", "info"),
         ("log.format", "logfmt"),
     ];

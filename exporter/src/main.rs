@@ -1,7 +1,6 @@
 //! The `wattribute` binary: reads the command line and runs the command.
 
 mod account;
-#[allow(dead_code, reason = "the schedulers that say it come next")]
 mod allocation;
 mod cli;
 mod clock;
@@ -10,6 +9,8 @@ mod demo;
 mod explain;
 mod expose;
 mod identify;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod log;
 mod publish;
 mod reload;
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
     match cli.command {
         Some(Command::Check(check)) => commands::check(&check),
         Some(Command::Explain(explain)) => explain::explain(&explain),
-        Some(Command::Serve(typed)) => run(typed),
+        Some(Command::Serve(typed)) => run(*typed),
         None => run(cli.serve),
     }
 }

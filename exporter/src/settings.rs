@@ -34,8 +34,8 @@ pub struct Serve {
     pub workloads_max_series: usize,
     /// Where the readings come from.
     pub source: Source,
-    /// Where the host's /proc is mounted.
-    pub procfs: PathBuf,
+    /// Where this machine's processes and schedulers are.
+    pub machine: Machine,
     /// What is logged and how.
     pub log: Log,
 }
@@ -65,6 +65,30 @@ pub enum Source {
     },
     /// Simulated GPUs.
     Demo,
+}
+
+/// Where this machine's processes and schedulers are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Where the host's /proc is mounted.
+    pub procfs: PathBuf,
+    /// The folder in which Slurm's prolog says which job has which GPU, if there is one.
+    pub slurm_job_mapping: Option<PathBuf>,
+    /// Where the kubelet and the API server are.
+    #[cfg(feature = "kubernetes")]
+    pub kubernetes: Kubernetes,
+}
+
+/// Where the kubelet and the API server are.
+#[cfg(feature = "kubernetes")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kubernetes {
+    /// The kubelet's socket, if there is one.
+    pub pod_resources_socket: PathBuf,
+    /// The node of whose pods the API server is asked; `None`: as the environment says.
+    pub node_name: Option<String>,
+    /// The folder with `token` and `ca.crt`.
+    pub service_account: PathBuf,
 }
 
 /// What is logged and how.
@@ -97,6 +121,8 @@ impl Serve {
         let state = state(typed.source.as_deref(), typed.state_dir.is_some());
         let mut errors: Vec<String> = [times, path, state].into_iter().filter_map(Result::err).collect();
         errors.extend(listen_addresses(&typed.listen_addresses));
+        #[cfg(feature = "kubernetes")]
+        errors.extend(node_name(typed.kubernetes.node_name.as_deref()));
         let source = match source(typed.source.as_deref(), typed.nvml_library) {
             Ok(source) if errors.is_empty() => source,
             Ok(_) => return Err(errors),
@@ -120,7 +146,16 @@ impl Serve {
             processes_max_series: typed.processes_max_series,
             workloads_max_series: typed.workloads_max_series,
             source,
-            procfs: typed.procfs,
+            machine: Machine {
+                procfs: typed.procfs,
+                slurm_job_mapping: typed.slurm_job_mapping,
+                #[cfg(feature = "kubernetes")]
+                kubernetes: Kubernetes {
+                    pod_resources_socket: typed.kubernetes.pod_resources_socket,
+                    node_name: typed.kubernetes.node_name,
+                    service_account: typed.kubernetes.service_account,
+                },
+            },
             log: Log { level: typed.log_level, format: typed.log_format },
         })
     }
@@ -201,6 +236,23 @@ fn listen_addresses(addresses: &[String]) -> Vec<String> {
         }
     }
     errors
+}
+
+#[cfg(feature = "kubernetes")]
+fn node_name(name: Option<&str>) -> Option<String> {
+    let name = name.filter(|name| !is_node_name(name))?;
+    Some(format!(
+        "--kubernetes.node-name {name}: no node is called so: take the one that kubectl get nodes shows"
+    ))
+}
+
+/// Whether a node can be called so: Kubernetes allows what DNS does.
+#[cfg(feature = "kubernetes")]
+#[must_use]
+pub fn is_node_name(name: &str) -> bool {
+    let allowed =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+    (1..=253).contains(&name.len()) && name.bytes().all(allowed)
 }
 
 #[cfg(test)]
@@ -292,6 +344,15 @@ mod tests {
         }
         let want = format!("--web.listen-address :1: it is given twice: {way_out}");
         refused("--web.listen-address=:1,:1", &[&want]);
+    }
+
+    #[cfg(feature = "kubernetes")]
+    #[test]
+    fn a_node_has_a_name_as_in_dns() {
+        let want =
+            "--kubernetes.node-name A&b: no node is called so: take the one that kubectl get nodes shows";
+        refused("--kubernetes.node-name=A&b", &[want]);
+        assert!(settings("--kubernetes.node-name=gpu-1.example.org").is_ok());
     }
 
     #[test]

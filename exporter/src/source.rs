@@ -1,7 +1,6 @@
 //! Where readings and processes come from: the NVIDIA driver and /proc, or the demo. Opened and started by `serve`.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::Duration;
@@ -12,14 +11,16 @@ use wattribute::procfs::Reader;
 
 use crate::account::Event;
 use crate::demo::{Demo, DemoProcesses};
-use crate::identify::{self, Proc, Watch};
+use crate::identify::{self, Identify, Proc, Watch};
+#[cfg(feature = "kubernetes")]
+use crate::kubernetes;
 use crate::sample::{Ticks, nvml::Driver};
 use crate::settings::{self, no_driver};
-use crate::slurm::{self, Scontrol};
+use crate::slurm::{self, Ears, Places, Scontrol, Slurm};
 
 /// An opened source.
 pub enum Gpus {
-    Nvml { driver: Driver, count: u32, procfs: PathBuf },
+    Nvml { driver: Driver, count: u32, machine: settings::Machine },
     Demo(Demo),
 }
 
@@ -42,7 +43,7 @@ impl Gpus {
         if count == 0 {
             return Err(no_driver("the NVIDIA driver runs but has no GPU"));
         }
-        Ok(Self::Nvml { driver, count, procfs: settings.procfs.clone() })
+        Ok(Self::Nvml { driver, count, machine: settings.machine.clone() })
     }
 
     /// As in the metric `source_info`.
@@ -61,16 +62,31 @@ impl Gpus {
         }
     }
 
-    /// Starts the identify stage for the processes of this source, for those of this machine with Slurm's behind it.
+    /// Starts the identify stage for the processes of this source, for those of this machine with Slurm's behind it
+    /// and that of Kubernetes behind both.
     ///
     /// # Errors
     /// If the kernel refuses what it needs.
     pub fn identify(&self, events: Sender<Event>) -> io::Result<Box<dyn Watch>> {
+        let hold = |events: &Sender<Event>| {
+            let events = events.clone();
+            Box::new(move |held| events.send(Event::Allocations(held)).is_ok())
+        };
+        let holding = hold(&events);
+        #[cfg(feature = "kubernetes")]
+        let held_by_pods = hold(&events);
         let tell = move |event| events.send(Event::Identity(event)).is_ok();
         Ok(match self {
-            Self::Nvml { procfs, .. } => Box::new(slurm::spawn(Scontrol::find(), tell, |tell| {
-                identify::spawn(Proc::new(procfs), tell, identify::INTERVAL)
-            })?),
+            #[cfg(feature = "kubernetes")]
+            Self::Nvml { machine, .. } => {
+                let ears = Ears { tell: Box::new(tell), hold: held_by_pods };
+                let begin = |tell| with_slurm(machine, Ears { tell, hold: holding });
+                Box::new(kubernetes::spawn(&machine.kubernetes, &machine.procfs, ears, begin)?)
+            }
+            #[cfg(not(feature = "kubernetes"))]
+            Self::Nvml { machine, .. } => {
+                Box::new(with_slurm(machine, Ears { tell: Box::new(tell), hold: holding })?)
+            }
             Self::Demo(demo) => Box::new(identify::spawn(DemoProcesses(*demo), tell, identify::INTERVAL)?),
         })
     }
@@ -78,8 +94,8 @@ impl Gpus {
     /// What tells which process has a pid now.
     pub fn keys(&self) -> Box<dyn Fn(u32) -> Option<ProcessKey> + Send> {
         match self {
-            Self::Nvml { procfs, .. } => {
-                let reader = Reader::new(procfs);
+            Self::Nvml { machine, .. } => {
+                let reader = Reader::new(&machine.procfs);
                 Box::new(move |pid| reader.key(pid).ok())
             }
             Self::Demo(demo) => {
@@ -113,6 +129,13 @@ impl Gpus {
         }
         Ok(Sampling { _stops: stops })
     }
+}
+
+/// The identify stage for the processes of this machine, with Slurm's behind it.
+fn with_slurm(machine: &settings::Machine, ears: Ears) -> io::Result<Slurm<Identify>> {
+    let (procfs, job_mapping) = (machine.procfs.clone(), machine.slurm_job_mapping.clone());
+    let places = Places { scontrol: Scontrol::find(), procfs, job_mapping };
+    slurm::spawn(places, ears, |tell| identify::spawn(Proc::new(&machine.procfs), tell, identify::INTERVAL))
 }
 
 /// What is wrong with the driver, in words for a person.

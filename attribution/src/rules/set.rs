@@ -115,6 +115,14 @@ impl RuleSet {
         self.fields().any(|named| named == field)
     }
 
+    /// The pod labels that a rule or `ignore` names, as in `pod_label_<name>`; one may come twice.
+    pub fn wanted_pod_labels(&self) -> impl Iterator<Item = &str> {
+        self.fields().filter_map(|field| match field {
+            Field::PodLabel(name) => Some(&**name),
+            _ => None,
+        })
+    }
+
     /// Whether `ignore` names this process, so that it never holds a GPU. A pending fact names nothing yet.
     #[must_use]
     pub fn ignores(&self, facts: &Facts) -> bool {

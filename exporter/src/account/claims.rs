@@ -144,6 +144,7 @@ pub struct Sentence {
     pub facts: Facts,
     pub owner: Owner,
     pub rule: RuleKey,
+    /// Why the owner is `unattributed`.
     pub refusal: Option<Refusal>,
 }
 

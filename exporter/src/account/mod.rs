@@ -41,7 +41,6 @@ pub enum Event {
     Source(sample::Event),
     Identity(identify::Event),
     /// What a scheduler has allocated, all of it.
-    #[allow(dead_code, reason = "the schedulers that say it come next")]
     Allocations(Allocations),
     /// New rules are in force.
     Rules(Arc<RuleSet>),

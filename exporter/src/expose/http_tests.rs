@@ -58,12 +58,16 @@ impl Running {
 
     /// The whole answer to one request on a connection of its own; bytes that are not text are replaced.
     fn ask(&self, request_line: &str, headers: &str) -> String {
+        self.try_ask(request_line, headers).expect("an answer")
+    }
+
+    /// As [`Running::ask`]; an error where the server hung up before it had read everything.
+    fn try_ask(&self, request_line: &str, headers: &str) -> std::io::Result<String> {
         let mut stream = self.connect();
-        write!(stream, "{request_line} HTTP/1.1\r\nHost: x\r\n{headers}Connection: close\r\n\r\n")
-            .expect("sent");
+        write!(stream, "{request_line} HTTP/1.1\r\nHost: x\r\n{headers}Connection: close\r\n\r\n")?;
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).expect("an answer");
-        String::from_utf8_lossy(&answer).into_owned()
+        stream.read_to_end(&mut answer)?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 }
 
@@ -168,7 +172,10 @@ fn what_is_not_there_or_not_meant_is_refused() {
     check(&running.ask("POST /metrics", "Content-Length: 0\r\n"), 405, &["allow: GET, HEAD\r\n"]);
     check(&running.ask("DELETE /", ""), 405, &["allow: GET, HEAD\r\n"]);
     check(&running.ask("GET /-/reload", ""), 405, &["allow: POST, PUT\r\n"]);
-    check(&running.ask("GET /metrics", &format!("X: {}\r\n", "x".repeat(20_000))), 431, &[]);
+    // It hangs up when it has read enough, and the answer may get lost with the rest.
+    let long = format!("X: {}\r\n", "x".repeat(20_000));
+    let answer = (0..50).find_map(|_| running.try_ask("GET /metrics", &long).ok());
+    check(&answer.expect("an answer"), 431, &[]);
 }
 
 #[test]

@@ -38,6 +38,17 @@ fn check_says_every_test_that_fails() {
 }
 
 #[test]
+fn a_warning_is_printed_and_fails_only_if_that_is_asked_for() {
+    let scratch = Scratch::new("check-warns");
+    let file = scratch.write("rules.yaml", RULES).display().to_string();
+    let words = ["warning: ", "rules.yaml:6", "training", "anyone could claim it"];
+    let done = run(&["check", &file], &[]);
+    done.check(0, &words);
+    assert!(done.stdout.contains("warning"), "{}", done.stdout);
+    run(&["check", "--strict", &file], &[]).check(1, &words);
+}
+
+#[test]
 fn check_takes_a_folder_and_several_files_as_one_set() {
     let scratch = Scratch::new("check-folder");
     scratch.write("a.yaml", RULES);

@@ -3,7 +3,7 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use fake_nvml::{Crowd, Gpu, Load, Scenario};
+use fake_nvml::{Crowd, Gpu, Load, Scenario, Seconds};
 use wattribute_e2e::{Auditor, Exporter, Flags, Process, Scrape, Scratch, device_mj, team_mj};
 
 use crate::run::median;
@@ -14,9 +14,6 @@ fn ten_thousand_processes_slow_no_scrape_and_lose_no_joule() {
     let process = Process::named("worker").start();
     let mut scenario = Scenario::starting_now(vec![Gpu::numbered(0), Gpu::numbered(1)]);
     scenario.loads.extend([0, 1].map(|gpu| Load::constant(process.pid(), gpu, 50)));
-    let (from_s, until_s) = (4.0.into(), Some(12.0.into()));
-    let crowd = Crowd { gpu: 0, pids_from: 5_000_000, count: 10_000, memory_mib: Some(1), from_s, until_s };
-    scenario.crowds.push(crowd);
     let rules = "idle_watts: {\"NVIDIA H100.*\": 70}\nrules:\n  - name: w\n    match: ['comm=\"worker\"']\n    owner: {team: w}\n";
     let flags = Flags {
         rules_files: vec![scratch.write("rules.yaml", rules)],
@@ -25,12 +22,18 @@ fn ten_thousand_processes_slow_no_scrape_and_lose_no_joule() {
         ..Flags::with_fake(&scratch, &scenario)
     };
     let exporter = Exporter::start(&scratch, flags).expect("it starts");
+    let (begin_us, end_us) = (scenario.now_us() + 3_000_000, scenario.now_us() + 11_000_000);
+    let [from_s, until_s] = [begin_us, end_us].map(Seconds::from_us);
+    let until_s = Some(until_s);
+    let crowd = Crowd { gpu: 0, pids_from: 5_000_000, count: 10_000, memory_mib: Some(1), from_s, until_s };
+    scenario.crowds.push(crowd);
+    scenario.save(&scratch.path("scenario.yaml")).expect("an edit of the future");
     let (mut auditor, mut usual, mut meanwhile, mut rhythm) = (Auditor::default(), vec![], vec![], vec![]);
     // Until a while after all that the crowd had is seen.
-    while scenario.now_us() < 20_000_000 {
+    while scenario.now_us() < end_us + 5_000_000 {
         let (t_us, begin) = (scenario.now_us(), Instant::now());
         let answer = exporter.get("/metrics", &[]).expect("a scrape");
-        let crowded = (5_000_000..12_000_000).contains(&t_us);
+        let crowded = (begin_us + 1_000_000..end_us).contains(&t_us);
         (if crowded { &mut meanwhile } else { &mut usual }).push(begin.elapsed());
         assert!(answer.body.len() < 200_000, "{} bytes", answer.body.len());
         let scrape = auditor.scrape(&exporter);

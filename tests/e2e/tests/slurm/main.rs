@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod cluster;
+mod holders;
 mod machine;
 
 use std::fs;
