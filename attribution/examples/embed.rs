@@ -29,10 +29,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     // What the driver said of one second: 320 J, of which 70 J would have been drawn anyway.
     let (process, owner) = (ProcessKey { pid: 4711, start: 93_100 }, &verdict.owner);
     let (busy, memory) = (Microseconds(800_000), Some(8 << 30));
-    let occupants = &[Occupant { process, owner, role: Role::Holder, memory, busy, seen: SECOND }];
+    let occupants =
+        &[Occupant { process, instance: None, owner, role: Role::Holder, memory, busy, seen: SECOND }];
     let (active, idle) = (Millijoules(250_000), Millijoules(70_000));
-    let (policy, utilizations, allocations) = (rules.idle_policy(), Utilizations::Known, &[]);
-    let interval = Interval { elapsed: SECOND, active, idle, policy, utilizations, occupants, allocations };
+    let interval = Interval {
+        elapsed: SECOND,
+        active,
+        idle,
+        policy: rules.idle_policy(),
+        utilizations: Utilizations::Known,
+        occupants,
+        allocations: &[],
+        partition: None,
+    };
 
     let (gpu, mut ledger) = (Arc::from("GPU-0"), Ledger::default());
     ledger.book(&gpu, &interval, &interval.split())?;

@@ -183,12 +183,14 @@ mod tests {
             utilizations: Utilizations::Known,
             occupants,
             allocations: &[],
+            partition: None,
         }
     }
 
     fn occupant(pid: u32, owner: &Owner) -> Occupant<'_> {
         let (memory, busy, seen) = (Some(1), Microseconds(1), Microseconds::SECOND);
-        Occupant { process: ProcessKey { pid, start: 1 }, owner, role: Role::Holder, memory, busy, seen }
+        let (process, instance, role) = (ProcessKey { pid, start: 1 }, None, Role::Holder);
+        Occupant { process, instance, owner, role, memory, busy, seen }
     }
 
     #[test]

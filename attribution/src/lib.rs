@@ -26,6 +26,7 @@
 //!
 //! let occupants = [Occupant {
 //!     process: ProcessKey { pid: 4711, start: 93_100 },
+//!     instance: None,
 //!     owner: &verdict.owner,
 //!     role: Role::Holder,
 //!     memory: Some(8 << 30),
@@ -40,6 +41,7 @@
 //!     utilizations: Utilizations::Known,
 //!     occupants: &occupants,
 //!     allocations: &[],
+//!     partition: None,
 //! };
 //! let (gpu, mut ledger) = (Arc::from("GPU-0"), Ledger::default());
 //! ledger.book(&gpu, &interval, &interval.split())?;

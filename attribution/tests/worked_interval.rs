@@ -102,6 +102,7 @@ fn work() -> (BTreeMap<(u64, u32), Amounts>, Ledger) {
             utilizations: Utilizations::Known,
             occupants: &occupants,
             allocations: &[],
+            partition: None,
         };
         let split: Split = interval.split();
         ledger.book(&Arc::from(gpu.to_string()), &interval, &split).expect("balanced");
@@ -113,7 +114,15 @@ fn work() -> (BTreeMap<(u64, u32), Amounts>, Ledger) {
 
 fn occupant(one: &Process, seen: Microseconds) -> Occupant<'_> {
     let Process { key, owner, memory, busy } = one;
-    Occupant { process: *key, owner, role: Role::Holder, memory: Some(*memory), busy: *busy, seen }
+    Occupant {
+        process: *key,
+        instance: None,
+        owner,
+        role: Role::Holder,
+        memory: Some(*memory),
+        busy: *busy,
+        seen,
+    }
 }
 
 fn cells(amounts: &Amounts) -> [u64; 4] {

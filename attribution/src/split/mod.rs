@@ -8,10 +8,14 @@
 mod activity;
 mod apportion;
 mod holders;
+mod partition;
+#[cfg(test)]
+mod partition_tests;
 #[cfg(test)]
 mod tests;
 
 pub use apportion::apportion;
+pub use partition::{Instance, InstanceId, Partition};
 
 use std::collections::BTreeMap;
 
@@ -64,11 +68,13 @@ pub enum Role {
     Ignored,
 }
 
-/// A process on the GPU in the interval.
+/// A process on the GPU in the interval. One that is on two MIG instances is two of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Occupant<'a> {
     /// Which process.
     pub process: ProcessKey,
+    /// The MIG instance it is on; `None` without MIG, and where the driver does not say.
+    pub instance: Option<InstanceId>,
     /// Who pays for it.
     pub owner: &'a Owner,
     /// Whether it can hold the GPU.
@@ -86,6 +92,8 @@ pub struct Occupant<'a> {
 pub struct Allocation<'a> {
     /// Who pays for it.
     pub owner: &'a Owner,
+    /// The MIG instance; `None`: the whole GPU, without what others hold of it.
+    pub instance: Option<InstanceId>,
     /// Replicas or slices held, at least one.
     pub weight: u64,
 }
@@ -107,6 +115,8 @@ pub struct Interval<'a> {
     pub occupants: &'a [Occupant<'a>],
     /// The allocations; where there are any, they alone hold.
     pub allocations: &'a [Allocation<'a>],
+    /// How MIG has divided the GPU; `None` without MIG.
+    pub partition: Option<Partition<'a>>,
 }
 
 /// Where a part goes.
@@ -172,6 +182,14 @@ impl Interval<'_> {
     /// Divides the interval.
     #[must_use]
     pub fn split(&self) -> Split {
+        match self.partition {
+            Some(partition) => partition.split(self),
+            None => self.divide(self.elapsed),
+        }
+    }
+
+    /// Divides it as one domain, of which `held` was there to be held: all of the time, or a part's share of it.
+    fn divide(&self, held: Microseconds) -> Split {
         let order = holders::by_key(self.occupants);
         let holders = Holders::of(self, &order);
         let activity = Activity::of(self, &order);
@@ -191,7 +209,7 @@ impl Interval<'_> {
             share.idle += Millijoules(part.amount);
             share.estimated += part.estimated();
         }
-        for part in holders.divide_with_vacancy(self.elapsed.0) {
+        for part in holders.divide_with_vacancy(held.0) {
             split.of(part.payee).held += Microseconds(part.amount);
         }
         for (share, busy) in split.occupants.iter_mut().zip(activity.busy_within(self.elapsed)) {

@@ -43,7 +43,7 @@ impl Case {
             .allocations
             .iter()
             .zip(&holders)
-            .map(|(one, owner)| Allocation { owner, weight: one.1 })
+            .map(|(one, owner)| Allocation { owner, instance: None, weight: one.1 })
             .collect();
         let interval = Interval {
             elapsed: SECOND,
@@ -53,6 +53,7 @@ impl Case {
             utilizations: self.utilizations,
             occupants: &occupants,
             allocations: &allocations,
+            partition: None,
         };
         let split = interval.split();
         let mut got: BTreeMap<String, Amounts> = BTreeMap::new();
@@ -77,7 +78,15 @@ impl Case {
 fn occupant<'a>(((pid, row), owner): ((u32, &Row), &'a Owner)) -> Occupant<'a> {
     let role = if row.0 == "xorg" { Role::Ignored } else { Role::Holder };
     let (memory, busy) = (row.1.map(|gib| gib * GIB), Microseconds(row.2 * 1000));
-    Occupant { process: ProcessKey { pid, start: 7 }, owner, role, memory, busy, seen: SECOND }
+    Occupant {
+        process: ProcessKey { pid, start: 7 },
+        instance: None,
+        owner,
+        role,
+        memory,
+        busy,
+        seen: SECOND,
+    }
 }
 
 #[test]
@@ -169,6 +178,7 @@ fn a_process_that_came_late_holds_for_the_time_it_was_seen() {
         utilizations: Utilizations::Known,
         occupants: &[late],
         allocations: &[],
+        partition: None,
     };
     let split = interval.split();
     let vacant = split.reserved[&Reserved::Unallocated];
@@ -217,6 +227,7 @@ proptest! {
         let owners: Vec<Owner> = (0..4).map(|index| team(&format!("t{index}"))).collect();
         let mut occupants: Vec<Occupant<'_>> = (0..).zip(&rows).map(|(pid, row)| Occupant {
             process: ProcessKey { pid, start: 7 },
+            instance: None,
             owner: &owners[usize::from(row.0)],
             role: if row.4 { Role::Holder } else { Role::Ignored },
             memory: row.1,
@@ -224,7 +235,7 @@ proptest! {
             seen: Microseconds(row.3),
         }).collect();
         let allocations: Vec<Allocation<'_>> =
-            allocations.iter().map(|&(team, weight)| Allocation { owner: &owners[usize::from(team)], weight }).collect();
+            allocations.iter().map(|&(team, weight)| Allocation { owner: &owners[usize::from(team)], instance: None, weight }).collect();
         let utilizations = if known { Utilizations::Known } else { Utilizations::Unavailable };
         let split = |occupants: &[Occupant<'_>]| Interval {
             elapsed: SECOND,
@@ -234,6 +245,7 @@ proptest! {
             utilizations,
             occupants,
             allocations: &allocations,
+            partition: None,
         }.split();
 
         let forward = split(&occupants);

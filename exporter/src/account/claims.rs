@@ -12,7 +12,7 @@ use wattribute::facts::{Facts, Field, ProcessKey};
 use wattribute::ledger::Payers;
 use wattribute::owner::{Owner, Reserved};
 use wattribute::rules::{Decision, Refusal, RuleSet};
-use wattribute::split::Role;
+use wattribute::split::{InstanceId, Role};
 use wattribute::units::Microseconds;
 
 use super::book::RuleKey;
@@ -44,9 +44,29 @@ pub type Ticket = Rc<OnceCell<Billing>>;
 /// A verdict that came: the accounts it needs are to be opened.
 pub type Opened = (Arc<str>, Billing);
 
-/// A process's place on one GPU.
+/// A GPU, by UUID, and a MIG instance of it.
+pub type Spot = (Arc<str>, Option<InstanceId>);
+
+/// A GPU, or a MIG instance of it, where something is.
+#[derive(Clone, Debug)]
+pub struct Site<'a> {
+    pub card: &'a Card,
+    pub instance: Option<InstanceId>,
+    /// What the driver calls the instance; `None` without MIG, and while that is not known.
+    pub mig_uuid: Option<Arc<str>>,
+}
+
+impl Site<'_> {
+    pub fn spot(&self) -> Spot {
+        (Arc::clone(&self.card.uuid), self.instance)
+    }
+}
+
+/// A process's place on one GPU, or MIG instance.
 #[derive(Debug, Default)]
 pub struct Place {
+    /// What the driver calls the MIG instance.
+    mig_uuid: Option<Arc<str>>,
     pub ticket: Ticket,
     /// What it was billed to before the rules changed.
     earlier: Option<Billing>,
@@ -104,8 +124,7 @@ struct Process {
     stale: bool,
     /// Whether its facts could not be had.
     given_up: bool,
-    /// By GPU UUID.
-    places: BTreeMap<Arc<str>, Place>,
+    places: BTreeMap<Spot, Place>,
     ended: Option<Microseconds>,
 }
 
@@ -130,9 +149,12 @@ pub struct Sentence {
 }
 
 impl Court {
-    /// What the rules say of these facts on a GPU; else the fact that they need and that is pending.
-    pub fn judge(&mut self, facts: &Facts, card: &Card) -> Result<Sentence, Field> {
-        let facts = on_gpu(facts, card, &self.host);
+    /// What the rules say of these facts on a GPU.
+    ///
+    /// # Errors
+    /// A fact that they need is pending: this one.
+    pub fn judge(&mut self, facts: &Facts, site: &Site<'_>) -> Result<Sentence, Field> {
+        let facts = on_gpu(facts, site.card, site.mig_uuid.as_deref(), &self.host);
         let verdict = match self.rules.decide(&facts) {
             Decision::Verdict(verdict) => verdict,
             Decision::Pending(field) => return Err(field),
@@ -175,16 +197,21 @@ impl Claims {
     }
 
     /// The ticket of a process on a GPU, for the interval that ends now; with what was opened for it.
-    pub fn ticket(&mut self, key: ProcessKey, card: &Card) -> (Ticket, Option<Opened>) {
+    pub fn ticket(&mut self, key: ProcessKey, site: &Site<'_>) -> (Ticket, Option<Opened>) {
+        let spot = site.spot();
         let process = self.processes.entry(key).or_default();
-        let place = process.places.entry(Arc::clone(&card.uuid)).or_default();
+        let place = process.places.entry(spot.clone()).or_default();
         place.left = None;
+        let is_named = site.mig_uuid.is_some() && place.mig_uuid != site.mig_uuid;
+        if is_named {
+            place.mig_uuid.clone_from(&site.mig_uuid);
+        }
         if process.given_up {
             place.give_up();
         }
-        let known = place.ticket.get().is_some();
-        let opened = if known { None } else { self.judge(key, card) };
-        let place = self.processes.get(&key).and_then(|process| process.places.get(&card.uuid));
+        let known = place.ticket.get().is_some() && !is_named;
+        let opened = if known { None } else { self.judge(key, site.card, site.instance) };
+        let place = self.processes.get(&key).and_then(|process| process.places.get(&spot));
         (place.map(|place| Rc::clone(&place.ticket)).unwrap_or_default(), opened)
     }
 
@@ -235,14 +262,14 @@ impl Claims {
     }
 
     /// To whom a process on a GPU is billed now, if that is decided.
-    pub fn billing(&self, key: ProcessKey, uuid: &Arc<str>) -> Option<&Billing> {
-        self.processes.get(&key)?.places.get(uuid)?.ticket.get()
+    pub fn billing(&self, key: ProcessKey, spot: &Spot) -> Option<&Billing> {
+        self.processes.get(&key)?.places.get(spot)?.ticket.get()
     }
 
     /// The facts of a process, and what was last said of it on a GPU.
-    pub fn known(&self, key: ProcessKey, uuid: &Arc<str>) -> (Option<Arc<Facts>>, Option<Remark>) {
+    pub fn known(&self, key: ProcessKey, spot: &Spot) -> (Option<Arc<Facts>>, Option<Remark>) {
         let process = self.processes.get(&key);
-        let place = process.and_then(|process| process.places.get(uuid));
+        let place = process.and_then(|process| process.places.get(spot));
         (process.and_then(|process| process.facts.clone()), place.map(|place| place.remark.clone()))
     }
 
@@ -252,9 +279,9 @@ impl Claims {
     }
 
     /// A process is no longer on a GPU.
-    pub fn leave(&mut self, key: ProcessKey, uuid: &Arc<str>, at: Microseconds) {
+    pub fn leave(&mut self, key: ProcessKey, spot: &Spot, at: Microseconds) {
         let process = self.processes.get_mut(&key);
-        if let Some(place) = process.and_then(|process| process.places.get_mut(uuid)) {
+        if let Some(place) = process.and_then(|process| process.places.get_mut(spot)) {
             place.left = Some(at);
         }
     }
@@ -291,29 +318,30 @@ impl Claims {
     }
 
     fn judge_everywhere(&mut self, key: ProcessKey, cards: &[&Card]) -> Vec<Opened> {
-        let is_here = |card: &&&Card| {
-            self.processes.get(&key).is_some_and(|process| process.places.contains_key(&card.uuid))
-        };
-        let here: Vec<&&Card> = cards.iter().filter(is_here).collect();
-        here.into_iter().filter_map(|card| self.judge(key, card)).collect()
+        let Some(process) = self.processes.get(&key) else { return Vec::new() };
+        let card_of = |uuid: &Arc<str>| cards.iter().find(|card| card.uuid == *uuid);
+        let here = process.places.keys().filter_map(|(uuid, instance)| Some((*card_of(uuid)?, *instance)));
+        let here: Vec<(&Card, Option<InstanceId>)> = here.collect();
+        here.into_iter().filter_map(|(card, instance)| self.judge(key, card, instance)).collect()
     }
 
     /// Reaches the verdict of a process on a GPU, if its facts are there and nothing it needs is pending.
-    fn judge(&mut self, key: ProcessKey, card: &Card) -> Option<Opened> {
+    fn judge(&mut self, key: ProcessKey, card: &Card, instance: Option<InstanceId>) -> Option<Opened> {
         let process = self.processes.get_mut(&key).filter(|process| !process.stale)?;
-        let place = process.places.get_mut(&card.uuid)?;
-        let sentence = match self.court.judge(process.facts.as_deref()?, card) {
+        let place = process.places.get_mut(&(Arc::clone(&card.uuid), instance))?;
+        let site = Site { card, instance, mig_uuid: place.mig_uuid.clone() };
+        let judged = self.court.judge(process.facts.as_deref()?, &site);
+        let Sentence { facts, owner, rule, refusal } = match judged {
             Ok(sentence) => sentence,
             Err(field) => {
                 place.remark = Remark { waits_for: Some(field), refusal: None };
                 return None;
             }
         };
-        let Sentence { facts, owner, rule, refusal } = sentence;
-        place.remark = Remark { waits_for: None, refusal };
         let role = if self.court.rules.ignores(&facts) { Role::Ignored } else { Role::Holder };
         let enter = |labels: Option<SeriesLabels>| labels.and_then(|labels| self.register.enter(labels));
         let series = *place.series.get_or_insert_with(|| labels(key, card, &facts, &owner).map(enter));
+        place.remark = Remark { waits_for: None, refusal };
         let billing = place.decide(Billing { owner, rule, role, series })?;
         Some((Arc::clone(&card.uuid), billing))
     }
@@ -333,11 +361,12 @@ fn labels(key: ProcessKey, card: &Card, facts: &Facts, owner: &Owner) -> [Option
 }
 
 /// A process's facts, with those of the GPU it is on.
-pub fn on_gpu(facts: &Facts, card: &Card, host: &str) -> Facts {
+pub fn on_gpu(facts: &Facts, card: &Card, mig_uuid: Option<&str>, host: &str) -> Facts {
     let mut facts = facts.clone();
     facts.set(Field::Gpu, card.index.to_string());
     facts.set(Field::GpuUuid, &*card.uuid);
     facts.set(Field::GpuModel, &*card.model);
     facts.set(Field::Host, host);
+    mig_uuid.into_iter().for_each(|uuid| facts.set(Field::MigInstance, uuid));
     facts
 }

@@ -9,13 +9,18 @@ use std::sync::Arc;
 use wattribute::idle::Parts;
 use wattribute::meter::Metered;
 use wattribute::owner::Reserved;
-use wattribute::split::{Allocation, Amounts, Basis, IdlePolicy, Interval, Occupant, Split, Utilizations};
+use wattribute::split::{
+    Allocation, Amounts, Basis, IdlePolicy, Interval, Occupant, Partition, Split, Utilizations,
+};
 use wattribute::units::{Microseconds, Millijoules};
 
 use super::book::{Book, RuleKey, SeriesAmounts};
 use super::claims::{Billing, Ticket};
+use super::division;
 use super::gpu::Presence;
+use super::holdings::Part;
 use super::series::SeriesId;
+use crate::sample::Mig;
 
 /// A measured interval, with the tickets of those who were there.
 #[derive(Debug)]
@@ -28,8 +33,10 @@ pub struct Draft {
     pub policy: IdlePolicy,
     pub utilizations: Utilizations,
     pub occupants: Vec<(Presence, Ticket)>,
-    /// Replicas of each allocation, and its ticket.
-    pub allocations: Vec<(u64, Ticket)>,
+    /// What each allocation holds, and its ticket.
+    pub allocations: Vec<(Part, Ticket)>,
+    /// How MIG divided the GPU.
+    pub mig: Option<Mig>,
 }
 
 /// A divided interval.
@@ -60,8 +67,11 @@ impl Draft {
         let (processes, holders) = billings.split_at(self.occupants.len());
         let presences = self.occupants.iter().map(|(presence, _)| presence);
         let occupants: Vec<Occupant<'_>> = presences.zip(processes).map(occupant).collect();
-        let weights = self.allocations.iter().map(|(replicas, _)| *replicas);
-        let allocations: Vec<Allocation<'_>> = weights.zip(holders).map(allocation).collect();
+        let parts = self.allocations.iter().map(|(part, _)| *part);
+        let allocations: Vec<Allocation<'_>> = parts.zip(holders).map(allocation).collect();
+        let instances = self.mig.as_ref().map(division::instances).unwrap_or_default();
+        let divided = |mig: &Mig| Partition { slices: mig.slices, instances: &instances };
+        let partition = self.mig.as_ref().map(divided);
         let interval = Interval {
             elapsed: self.metered.elapsed,
             active: self.parts.active,
@@ -70,6 +80,7 @@ impl Draft {
             utilizations: self.utilizations,
             occupants: &occupants,
             allocations: &allocations,
+            partition,
         };
         let split = interval.split();
         let mut book = Book::default();
@@ -94,12 +105,12 @@ impl Draft {
 }
 
 fn occupant<'a>((presence, billing): (&Presence, &&'a Billing)) -> Occupant<'a> {
-    let Presence { process, memory, busy, seen } = *presence;
-    Occupant { process, owner: &billing.owner, role: billing.role, memory, busy, seen }
+    let Presence { process, instance, memory, busy, seen } = *presence;
+    Occupant { process, instance, owner: &billing.owner, role: billing.role, memory, busy, seen }
 }
 
-fn allocation<'a>((weight, billing): (u64, &&'a Billing)) -> Allocation<'a> {
-    Allocation { owner: &billing.owner, weight }
+fn allocation<'a>((part, billing): (Part, &&'a Billing)) -> Allocation<'a> {
+    Allocation { owner: &billing.owner, instance: part.instance, weight: part.replicas }
 }
 
 fn book_payer(book: &mut Book, billing: &Billing, amounts: Amounts) {
@@ -263,7 +274,8 @@ mod tests {
         let elapsed = Microseconds::SECOND;
         let (energy, source) = (Millijoules(1000), EnergySource::Counter);
         let process = ProcessKey { pid: 1, start: 1 };
-        let presence = Presence { process, memory: Some(1), busy: Microseconds(5), seen: elapsed };
+        let presence =
+            Presence { process, instance: None, memory: Some(1), busy: Microseconds(5), seen: elapsed };
         Draft {
             at: seconds(second),
             uuid: "GPU-0".into(),
@@ -273,6 +285,7 @@ mod tests {
             utilizations: Utilizations::Known,
             occupants: vec![(presence, Ticket::clone(ticket))],
             allocations: Vec::new(),
+            mig: None,
         }
     }
 

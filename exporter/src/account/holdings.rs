@@ -10,13 +10,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use wattribute::facts::{Evidence, Facts};
-use wattribute::split::Role;
+use wattribute::split::{InstanceId, Role};
 use wattribute::units::Microseconds;
 
-use super::claims::{Billing, Claims, Opened, Place, Sentence, Ticket};
+use super::claims::{Billing, Claims, Opened, Place, Sentence, Site, Ticket};
 use super::series::{SeriesLabels, Subject};
 use crate::allocation::{Allocations, Device};
-use crate::sample::Card;
+use crate::sample::{Card, Mig};
 
 /// How long a GPU that a scheduler names may be unknown before that is counted: at the start GPUs are still opened.
 const PATIENCE: Microseconds = Microseconds(10_000_000);
@@ -31,7 +31,9 @@ pub struct Holdings {
     /// By scheduler, what it said last.
     said: BTreeMap<&'static str, Allocations>,
     /// By GPU UUID and holder.
-    holds: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Hold>>,
+    holds: BTreeMap<Arc<str>, BTreeMap<Holder, Hold>>,
+    /// The MIG instances that exist: GPU and id, by UUID.
+    instances: BTreeMap<Arc<str>, (Arc<str>, InstanceId)>,
     /// Allocations of GPUs that are not here, since when; `None` once they have been counted.
     strangers: BTreeMap<Stranger, Option<Microseconds>>,
 }
@@ -45,6 +47,17 @@ pub struct Scene<'a> {
 
 /// Scheduler, holder, and the GPU that is not here.
 type Stranger = (&'static str, Arc<str>, Device);
+
+/// A holder's name, and the MIG instance that it holds; `None`: the whole GPU.
+type Holder = (Arc<str>, Option<InstanceId>);
+
+/// What an allocation holds of a GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub replicas: u64,
+    /// `None`: the whole GPU.
+    pub instance: Option<InstanceId>,
+}
 
 /// A holder's part of one GPU.
 #[derive(Debug, Default)]
@@ -62,6 +75,8 @@ struct Word {
     facts: Arc<Facts>,
     /// Whether it was said for the rules in force.
     fresh: bool,
+    /// The MIG instance, as the scheduler names it.
+    mig_uuid: Option<Arc<str>>,
 }
 
 impl Holdings {
@@ -72,20 +87,30 @@ impl Holdings {
         self.arrange(claims, now)
     }
 
+    /// A GPU is divided anew by MIG; to be followed by [`Self::arrange`].
+    pub fn divide(&mut self, uuid: &Arc<str>, mig: Option<&Mig>) {
+        self.instances.retain(|_, (gpu, _)| gpu != uuid);
+        let own = mig.iter().flat_map(|mig| &mig.instances);
+        self.instances.extend(own.map(|own| (Arc::clone(&own.uuid), (Arc::clone(uuid), own.id))));
+    }
+
     /// Brings the holds up to what the schedulers say, with the GPUs that are here.
     pub fn arrange(&mut self, claims: &mut Claims, Scene { cards, at }: Scene<'_>) -> Vec<Opened> {
         let words = self.words(cards, at);
         for (uuid, holders) in &mut self.holds {
             let said = words.get(uuid);
-            let gone = |holder: &Arc<str>| said.is_none_or(|said| !said.contains_key(holder));
+            let gone = |holder: &Holder| said.is_none_or(|said| !said.contains_key(holder));
             holders.iter_mut().filter(|(holder, _)| gone(holder)).for_each(|(_, hold)| hold.end(at));
         }
         let mut opened = Vec::new();
         for card in cards {
             for (holder, word) in words.get(&card.uuid).into_iter().flatten() {
                 let holders = self.holds.entry(Arc::clone(&card.uuid)).or_default();
-                let hold = holders.entry(Arc::clone(holder)).or_default();
-                opened.extend(hold.take(word, card, claims).map(|billing| (Arc::clone(&card.uuid), billing)));
+                let hold = holders.entry(holder.clone()).or_default();
+                let mig_uuid = word.mig_uuid.clone();
+                let site = Site { card, instance: holder.1, mig_uuid };
+                opened
+                    .extend(hold.take(word, &site, claims).map(|billing| (Arc::clone(&card.uuid), billing)));
             }
         }
         opened
@@ -100,11 +125,14 @@ impl Holdings {
         }
     }
 
-    /// The allocations on a GPU, for the interval that ends now: replicas and ticket of each.
-    pub fn tickets(&self, uuid: &Arc<str>) -> Vec<(u64, Ticket)> {
-        let holds = self.holds.get(uuid).into_iter().flat_map(BTreeMap::values);
-        let present = holds.filter(|hold| hold.place.left.is_none());
-        present.map(|hold| (hold.replicas, Rc::clone(&hold.place.ticket))).collect()
+    /// The allocations on a GPU, for the interval that ends now: what each holds, and its ticket.
+    pub fn tickets(&self, uuid: &Arc<str>) -> Vec<(Part, Ticket)> {
+        let present =
+            self.holds.get(uuid).into_iter().flatten().filter(|(_, hold)| hold.place.left.is_none());
+        let part = |((_, instance), hold): (&Holder, &Hold)| {
+            (Part { replicas: hold.replicas, instance: *instance }, Rc::clone(&hold.place.ticket))
+        };
+        present.map(part).collect()
     }
 
     /// Clears what ended and is waited for no more, and counts allocations of GPUs that are not here.
@@ -124,34 +152,65 @@ impl Holdings {
     }
 
     /// What the schedulers say of each GPU that is here, by holder; the others are noted as strangers.
-    fn words(&mut self, cards: &[&Card], at: Microseconds) -> BTreeMap<Arc<str>, BTreeMap<Arc<str>, Word>> {
-        let mut words: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Word>> = BTreeMap::new();
+    fn words(&mut self, cards: &[&Card], at: Microseconds) -> BTreeMap<Arc<str>, BTreeMap<Holder, Word>> {
+        let mut words: BTreeMap<Arc<str>, BTreeMap<Holder, Word>> = BTreeMap::new();
         let mut strangers = BTreeMap::new();
         for said in self.said.values() {
             let fresh = said.generation == self.generation;
             for (holder, allocations) in &said.held {
-                let mut whole: BTreeMap<&Arc<str>, Word> = BTreeMap::new();
+                let mut whole: BTreeMap<(&Arc<str>, Option<InstanceId>), Word> = BTreeMap::new();
                 for one in allocations {
-                    let Some(card) = cards.iter().find(|card| is_of(&one.device, card)) else {
+                    let Some((card, instance)) = self.find(&one.device, cards) else {
                         let stranger = (said.source, Arc::clone(holder), one.device.clone());
                         let since = self.strangers.get(&stranger).copied().unwrap_or(Some(at));
                         strangers.insert(stranger, since);
                         continue;
                     };
-                    let nothing = || Word { replicas: 0, facts: Arc::clone(&one.facts), fresh };
-                    whole.entry(&card.uuid).or_insert_with(nothing).replicas += one.replicas.max(1);
+                    let mig_uuid = instance.and_then(|_| name(&one.device));
+                    let nothing = || Word { replicas: 0, facts: Arc::clone(&one.facts), fresh, mig_uuid };
+                    whole.entry((&card.uuid, instance)).or_insert_with(nothing).replicas +=
+                        one.replicas.max(1);
                 }
-                for (uuid, word) in whole {
+                for ((uuid, instance), word) in whole {
                     let holders = words.entry(Arc::clone(uuid)).or_default();
-                    match holders.get_mut(holder) {
+                    let holder = (Arc::clone(holder), instance);
+                    match holders.get_mut(&holder) {
                         Some(other) => other.merge(word),
-                        None => drop(holders.insert(Arc::clone(holder), word)),
+                        None => drop(holders.insert(holder, word)),
                     }
                 }
             }
         }
         self.strangers = strangers;
         words
+    }
+
+    /// The GPU that a scheduler's device is, or is an instance of.
+    fn find<'a>(&self, device: &Device, cards: &[&'a Card]) -> Option<(&'a Card, Option<InstanceId>)> {
+        let card = |uuid: &str| cards.iter().find(|card| *card.uuid == *uuid).copied();
+        match device {
+            Device::Index(index) => Some((cards.iter().find(|card| card.index == *index)?, None)),
+            Device::Uuid(uuid) => match (self.instances.get(uuid), before_r470(uuid)) {
+                (Some((gpu, instance)), _) => Some((card(gpu)?, Some(*instance))),
+                (None, Some((gpu, instance))) => Some((card(gpu)?, Some(instance))),
+                (None, None) => Some((card(uuid)?, None)),
+            },
+        }
+    }
+}
+
+/// The GPU and the instance in a name as drivers before R470 gave them: `MIG-GPU-…/1/0`.
+fn before_r470(uuid: &str) -> Option<(&str, InstanceId)> {
+    let mut parts = uuid.strip_prefix("MIG-")?.split('/');
+    let gpu = parts.next()?;
+    let mut number = || parts.next()?.parse().ok();
+    Some((gpu, InstanceId { gpu: number()?, compute: number()? }))
+}
+
+fn name(device: &Device) -> Option<Arc<str>> {
+    match device {
+        Device::Uuid(uuid) => Some(Arc::clone(uuid)),
+        Device::Index(_) => None,
     }
 }
 
@@ -173,7 +232,7 @@ impl Word {
 
 impl Hold {
     /// Takes what a scheduler says; gives the verdict where it is a new one.
-    fn take(&mut self, word: &Word, card: &Card, claims: &mut Claims) -> Option<Billing> {
+    fn take(&mut self, word: &Word, site: &Site<'_>, claims: &mut Claims) -> Option<Billing> {
         self.place.left = None;
         self.replicas = word.replicas;
         if !word.fresh {
@@ -182,15 +241,15 @@ impl Hold {
         }
         let is_known = !self.stale && self.facts == word.facts && self.place.ticket.get().is_some();
         (self.stale, self.facts) = (false, Arc::clone(&word.facts));
-        if is_known { None } else { self.judge(card, claims) }
+        if is_known { None } else { self.judge(site, claims) }
     }
 
-    fn judge(&mut self, card: &Card, claims: &mut Claims) -> Option<Billing> {
-        let Sentence { facts, owner, mut rule, .. } = claims.court.judge(&self.facts, card).ok()?;
+    fn judge(&mut self, site: &Site<'_>, claims: &mut Claims) -> Option<Billing> {
+        let Sentence { facts, owner, mut rule, .. } = claims.court.judge(&self.facts, site).ok()?;
         // A process's facts may be the kernel's; these are all a scheduler's word.
         rule.evidence = rule.evidence.map(|evidence| evidence.max(Evidence::Scheduler));
         let series = *self.place.series.get_or_insert_with(|| {
-            let (uuid, owner) = (Arc::clone(&card.uuid), Some(owner.clone()));
+            let (uuid, owner) = (Arc::clone(&site.card.uuid), Some(owner.clone()));
             let labels = |name| SeriesLabels { uuid, subject: Subject::Workload(name), owner };
             [None, facts.workload().and_then(|name| claims.register.enter(labels(name)))]
         });
@@ -205,19 +264,5 @@ impl Hold {
                 self.place.settle_for_earlier();
             }
         }
-    }
-}
-
-/// Whether a scheduler's device is this GPU or an instance of it. An instance whose name does not say its GPU
-/// (`MIG-` and a UUID of its own) is of none.
-fn is_of(device: &Device, card: &Card) -> bool {
-    match device {
-        Device::Index(index) => *index == card.index,
-        Device::Uuid(uuid) if *uuid == card.uuid => true,
-        // As drivers before R470 name an instance: MIG-GPU-…/1/0.
-        Device::Uuid(uuid) => uuid
-            .strip_prefix("MIG-")
-            .and_then(|name| name.split_once('/'))
-            .is_some_and(|(gpu, _)| *gpu == *card.uuid),
     }
 }

@@ -8,6 +8,7 @@ pub mod book;
 mod calls;
 mod claims;
 mod delay;
+mod division;
 mod gpu;
 mod holdings;
 pub mod occupant;

@@ -30,6 +30,8 @@ pub enum Detail {
 #[derive(Clone, Debug)]
 pub struct Occupant {
     pub process: ProcessKey,
+    /// What the driver calls its MIG instance; `None` without MIG.
+    pub mig_uuid: Option<Arc<str>>,
     /// Unix time in seconds; `None` where this machine does not know the process.
     pub started: Option<f64>,
     /// GPU memory in bytes.
@@ -89,12 +91,14 @@ pub struct Remark {
 /// The processes on a GPU.
 pub fn list(gpu: &Gpu, now: Now, claims: &Claims) -> Vec<Occupant> {
     let boot = now.unix.saturating_sub(now.boot);
-    let real = gpu.occupancy().filter(|(process, ..)| process.pid != 0);
-    real.map(|(process, memory, utilization)| {
-        let billing = claims.billing(process, &gpu.card.uuid);
-        let (facts, remark) = claims.known(process, &gpu.card.uuid);
+    let real = gpu.occupancy().filter(|((process, _), ..)| process.pid != 0);
+    real.map(|((process, instance), memory, utilization)| {
+        let spot = (Arc::clone(&gpu.card.uuid), instance);
+        let billing = claims.billing(process, &spot);
+        let (facts, remark) = claims.known(process, &spot);
         Occupant {
             process,
+            mig_uuid: gpu.mig_uuid(instance),
             started: started(process, boot),
             memory,
             utilization,

@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use wattribute::facts::ProcessKey;
 use wattribute::owner::Owner;
 use wattribute::rules::RuleSet;
 use wattribute::split::Basis;
@@ -13,7 +12,7 @@ use wattribute::split::Basis;
 use super::book::Book;
 use super::claims::Billing;
 use super::delay::Settled;
-use super::gpu::{Gpu, Latest};
+use super::gpu::{Gpu, Latest, Who};
 use super::occupant::Occupant;
 use super::series::{SeriesId, SeriesLabels};
 use super::{Calls, Progress};
@@ -96,7 +95,7 @@ impl GpuView {
     }
 
     /// Takes over the readings and the occupants of now. Nobody is on a GPU that does not answer.
-    pub fn refresh<'a>(&mut self, gpu: &Gpu, now: Now, billing: impl Fn(ProcessKey) -> Option<&'a Billing>) {
+    pub fn refresh<'a>(&mut self, gpu: &Gpu, now: Now, billing: impl Fn(Who) -> Option<&'a Billing>) {
         self.latest = gpu.latest;
         self.teams.clear();
         self.processes.clear();
@@ -105,18 +104,31 @@ impl GpuView {
             return self.watts.clear();
         }
         let boot = now.unix.saturating_sub(now.boot);
-        for (process, memory, utilization) in gpu.occupancy() {
-            let Some(billing) = billing(process) else { continue };
+        let mut last = None;
+        for (who, memory, utilization) in gpu.occupancy() {
+            let Some(billing) = billing(who) else { continue };
             let team =
                 self.teams.entry(billing.owner.clone()).or_insert(TeamView { processes: 0, memory: Some(0) });
-            team.processes += 1;
-            team.memory = team.memory.zip(memory).map(|(sum, more)| sum + more);
-            if let [Some(series), _] = billing.series {
-                let started = (boot + clock::started(process)).as_seconds();
-                self.processes.push(ProcessView { series, memory, utilization, started });
+            team.memory = sum(team.memory, memory);
+            // On two MIG instances it is still one process.
+            let is_again = last == Some(who.0);
+            last = Some(who.0);
+            team.processes += usize::from(!is_again);
+            let [Some(series), _] = billing.series else { continue };
+            match self.processes.last_mut().filter(|view| is_again && view.series == series) {
+                Some(view) => view.memory = sum(view.memory, memory),
+                None => {
+                    let started = (boot + clock::started(who.0)).as_seconds();
+                    self.processes.push(ProcessView { series, memory, utilization, started });
+                }
             }
         }
     }
+}
+
+/// `None` where either is unknown.
+fn sum(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    one.zip(other).map(|(one, other)| one + other)
 }
 
 /// What each owner drew in an interval, in watts.

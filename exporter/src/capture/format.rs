@@ -11,6 +11,7 @@ use wattribute::facts::{Facts, Field, ProcessKey};
 use wattribute::meter::Counter;
 use wattribute::units::{Microseconds, Millijoules, Milliwatts};
 
+use super::mig::{InstanceLine, MigLine};
 use super::words::Words;
 use crate::sample::{self, Card, Gauges, Running, SmSample};
 
@@ -136,6 +137,8 @@ pub struct SampleLine {
     pub power_mw: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processes: Option<ProcessesLine>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mig: Option<MigLine>,
     #[serde(default)]
     pub gauges: GaugesLine,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -177,6 +180,8 @@ pub struct RunningLine {
     pub pid: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<InstanceLine>,
 }
 
 /// An [`SmSample`].
@@ -192,6 +197,8 @@ pub struct UtilizationLine {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GaugesLine {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub power_mw: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub utilization: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -293,7 +300,11 @@ impl From<Energy> for Counter {
 
 impl From<&sample::Processes> for ProcessesLine {
     fn from(processes: &sample::Processes) -> Self {
-        let running = |one: &Running| RunningLine { pid: one.pid, memory_bytes: one.memory };
+        let running = |one: &Running| RunningLine {
+            pid: one.pid,
+            memory_bytes: one.memory,
+            instance: one.instance.map(Into::into),
+        };
         let used = |one: &SmSample| UtilizationLine { pid: one.pid, unix_us: one.at.0, percent: one.percent };
         Self {
             running: processes.running.as_ref().map(|all| all.iter().map(running).collect()),
@@ -305,7 +316,11 @@ impl From<&sample::Processes> for ProcessesLine {
 
 impl ProcessesLine {
     fn processes(self, unix: impl Fn(u64) -> Microseconds) -> sample::Processes {
-        let running = |one: RunningLine| Running { pid: one.pid, memory: one.memory_bytes };
+        let running = |one: RunningLine| Running {
+            pid: one.pid,
+            instance: one.instance.map(Into::into),
+            memory: one.memory_bytes,
+        };
         let used =
             |one: UtilizationLine| SmSample { pid: one.pid, at: unix(one.unix_us), percent: one.percent };
         sample::Processes {
@@ -319,6 +334,7 @@ impl ProcessesLine {
 impl From<Gauges> for GaugesLine {
     fn from(gauges: Gauges) -> Self {
         Self {
+            power_mw: gauges.power.map(|power| power.0),
             utilization: gauges.utilization,
             memory_used: gauges.memory_used,
             memory_total: gauges.memory_total,
@@ -333,6 +349,7 @@ impl From<Gauges> for GaugesLine {
 impl From<GaugesLine> for Gauges {
     fn from(line: GaugesLine) -> Self {
         Self {
+            power: line.power_mw.map(Milliwatts),
             utilization: line.utilization,
             memory_used: line.memory_used,
             memory_total: line.memory_total,
@@ -345,7 +362,7 @@ impl From<GaugesLine> for Gauges {
 }
 
 impl SampleLine {
-    /// Of a sample of the GPU with this uuid, in a capture that began then.
+    /// Of a sample of the GPU with this uuid, in a capture that began then; without MIG, whose names are to be hidden.
     pub fn of(sample: &sample::Sample, uuid: String, began: Microseconds) -> Self {
         Self {
             uuid,
@@ -354,6 +371,7 @@ impl SampleLine {
             energy: sample.counter.into(),
             power_mw: sample.power.map(|power| power.0),
             processes: sample.processes.as_ref().map(ProcessesLine::from),
+            mig: None,
             gauges: sample.gauges.into(),
             calls: sample.calls.iter().map(CallLine::from).collect(),
         }
@@ -372,6 +390,7 @@ impl SampleLine {
             counter: self.energy.into(),
             power: self.power_mw.map(Milliwatts),
             processes: self.processes.map(|processes| processes.processes(unix)),
+            mig: self.mig.map(MigLine::mig),
             gauges: self.gauges.into(),
             calls: calls(&self.calls, words)?,
         })

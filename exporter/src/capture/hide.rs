@@ -91,10 +91,11 @@ impl Names {
         }
     }
 
-    /// A GPU's uuid.
+    /// The uuid of a GPU, or of a MIG instance.
     pub fn uuid(&mut self, uuid: &str) -> String {
         match self {
             Self::Real => uuid.into(),
+            Self::Hidden(hidden) if uuid.starts_with("MIG-") => hidden.uuid("MIG", uuid),
             Self::Hidden(hidden) => hidden.uuid("GPU", uuid),
         }
     }

@@ -9,6 +9,7 @@ mod command;
 mod file;
 mod format;
 mod hide;
+mod mig;
 mod recorder;
 mod replay;
 mod settings;

@@ -8,6 +8,7 @@ use wattribute::facts::ProcessKey;
 use super::file::{WriteError, Writer};
 use super::format::{CallLine, Ending, Entry, GpuLine, Key, SampleLine, What};
 use super::hide::Names;
+use super::mig::MigLine;
 use crate::account::Event;
 use crate::clock::{self, Now};
 use crate::identify::{self, Watch};
@@ -84,7 +85,11 @@ impl Recorder {
                 self.sight(&sample, now)?;
                 self.samples += 1;
                 let uuid = self.names.uuid(&uuid);
-                What::Sample(Box::new(SampleLine::of(&sample, uuid, self.began.monotonic)))
+                let mig = sample.mig.as_ref().map(|mig| MigLine::of(mig, |uuid| self.names.uuid(uuid)));
+                What::Sample(Box::new(SampleLine {
+                    mig,
+                    ..SampleLine::of(&sample, uuid, self.began.monotonic)
+                }))
             }
             Event::Identity(identify::Event::Facts { process, facts, .. }) => {
                 What::Facts(self.names.facts(process.into(), &facts))

@@ -128,8 +128,10 @@ impl Sampler for DemoSampler {
         let counter = Counter::Value(self.count_energy(now));
         let here: Vec<(u32, &Actor)> = self.demo.on_gpu(self.index, now).collect();
         let memory = |actor: &Actor| actor.memory_gib << 30;
-        let running =
-            here.iter().map(|(pid, actor)| Running { pid: *pid, memory: Some(memory(actor)) }).collect();
+        let running = here
+            .iter()
+            .map(|(pid, actor)| Running { pid: *pid, instance: None, memory: Some(memory(actor)) })
+            .collect();
         let busy = here.iter().map(|(pid, actor)| (*pid, self.mean_percent(actor, now)));
         let busy: Vec<SmSample> = busy
             .filter(|(_, percent)| *percent > 0)
@@ -137,6 +139,7 @@ impl Sampler for DemoSampler {
             .collect();
         let used: u32 = busy.iter().map(|sample| sample.percent).sum();
         let gauges = Gauges {
+            power: None,
             utilization: Some(f64::from(used.min(100)) / 100.0),
             memory_used: Some(here.iter().map(|(_, actor)| memory(actor)).sum::<u64>() + (1 << 29)),
             memory_total: Some(80 << 30),
@@ -149,7 +152,16 @@ impl Sampler for DemoSampler {
         let power = Some(Milliwatts(self.demo.power(self.index, self.model, now)));
         let processes =
             sample::Processes { running: Some(running), utilization: Some(busy), strangers_only: false };
-        Sample { at: now, unix, counter, power, processes: Some(processes), gauges, calls: Vec::new() }
+        Sample {
+            at: now,
+            unix,
+            counter,
+            power,
+            processes: Some(processes),
+            mig: None,
+            gauges,
+            calls: Vec::new(),
+        }
     }
 }
 

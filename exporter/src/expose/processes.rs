@@ -196,7 +196,7 @@ impl Listing {
                     (None, Standing::Billed { .. }) => vec!["its facts could not be read".into()],
                 };
                 let subject = Subject {
-                    facts: on_gpu(&facts, &gpu.card, &self.host),
+                    facts: on_gpu(&facts, &gpu.card, one.mig_uuid.as_deref(), &self.host),
                     origin: Origin::Process { pid, procfs: "/proc".into() },
                     start_time: one.started,
                     notes,

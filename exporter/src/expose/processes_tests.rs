@@ -28,7 +28,8 @@ fn facts(fields: &[(Field, &str)]) -> Option<Arc<Facts>> {
 fn occupant(pid: u32, facts: Option<Arc<Facts>>, standing: Standing) -> Occupant {
     let process = ProcessKey { pid, start: 1 };
     let started = Some(1_790_000_000.0);
-    Occupant { process, started, memory: None, utilization: None, facts, standing, series: None }
+    let (mig_uuid, memory, utilization, series) = (None, None, None, None);
+    Occupant { process, mig_uuid, started, memory, utilization, facts, standing, series }
 }
 
 fn occupants() -> Vec<Occupant> {

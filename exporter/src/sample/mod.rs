@@ -3,18 +3,24 @@
 //! A thread that hangs in the driver delays nobody else. Nothing here knows of processes' owners or of energy
 //! accounts; the account stage reads these samples.
 
-mod errors;
+mod answers;
+mod energy;
+mod gpm;
 mod keeper;
+mod lists;
+mod mig;
 pub mod nvml;
 mod raw;
 pub mod session;
 mod ticks;
+mod utilization;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use ticks::{Sampler, Ticks};
 use wattribute::meter::Counter;
+use wattribute::split::InstanceId;
 use wattribute::units::{Microseconds, Milliwatts};
 
 /// What identifies a GPU and does not change.
@@ -39,8 +45,34 @@ pub struct Card {
 pub struct Running {
     /// In the exporter's PID namespace, which should be the host's.
     pub pid: u32,
+    /// The MIG instance it is on; `None` without MIG. A process on two instances is listed twice.
+    pub instance: Option<InstanceId>,
     /// GPU memory in bytes; `None` where the driver does not say.
     pub memory: Option<u64>,
+}
+
+/// A MIG instance at the time of a sample.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MigInstance {
+    /// As the lists of processes name it.
+    pub id: InstanceId,
+    /// As the driver writes it, `MIG-…`.
+    pub uuid: Arc<str>,
+    /// Compute slices.
+    pub slices: u32,
+    /// Its memory in bytes; `None` where the driver does not say.
+    pub memory: Option<u64>,
+    /// Since the last sample, of [`wattribute::split::Instance::FULLY_ACTIVE`]; `None` where the driver cannot say.
+    pub activity: Option<u32>,
+}
+
+/// How MIG has divided a GPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mig {
+    /// Compute slices of the whole GPU.
+    pub slices: u32,
+    /// The instances that exist.
+    pub instances: Vec<MigInstance>,
 }
 
 /// A process's utilisation as the driver says.
@@ -70,6 +102,8 @@ pub struct Processes {
 /// Readings shown as they are; each is absent where the driver has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Gauges {
+    /// The power drawn at this moment; `None` where only the mean is known.
+    pub power: Option<Milliwatts>,
     /// Of the GPU, 0 to 1.
     pub utilization: Option<f64>,
     /// Bytes.
@@ -106,10 +140,12 @@ pub struct Sample {
     pub unix: Microseconds,
     /// The energy counter.
     pub counter: Counter,
-    /// The power drawn.
+    /// The power drawn: the mean of the last second where the driver has it.
     pub power: Option<Milliwatts>,
     /// Who is on the GPU; `None` where the driver failed to say.
     pub processes: Option<Processes>,
+    /// How MIG has divided the GPU; `None` without MIG.
+    pub mig: Option<Mig>,
     /// Readings shown as they are.
     pub gauges: Gauges,
     /// The calls it took.

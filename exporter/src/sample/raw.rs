@@ -13,6 +13,7 @@ use nvml_wrapper_sys::bindings::{
     nvmlProcessesUtilizationInfo_t, nvmlReturn_enum_NVML_ERROR_INSUFFICIENT_SIZE as INSUFFICIENT_SIZE,
     nvmlReturn_t,
 };
+use wattribute::split::InstanceId;
 
 /// How often a list that grows between two calls is asked for again.
 const ATTEMPTS: usize = 5;
@@ -20,6 +21,8 @@ const ATTEMPTS: usize = 5;
 const HEADROOM: usize = 16;
 /// What the driver writes where it does not know the memory of a process.
 const MEMORY_UNKNOWN: u64 = u64::MAX;
+/// What the driver writes for the instances of a process on a GPU without MIG.
+const NO_INSTANCE: u32 = u32::MAX;
 
 /// Which list of processes.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +36,8 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunningProcess {
     pub pid: u32,
+    /// `None` without MIG.
+    pub instance: Option<InstanceId>,
     /// Bytes; `None` where the driver does not say.
     pub memory: Option<u64>,
 }
@@ -58,8 +63,15 @@ pub fn running(device: &Device<'_>, kind: Kind, capacity: usize) -> Result<Vec<R
         // SAFETY: the handle belongs to the library that `call` came from; `entries` has room for `count`.
         unsafe { call(device.handle(), count, entries) }
     })?;
-    let memory = |bytes| (bytes != MEMORY_UNKNOWN).then_some(bytes);
-    Ok(list.iter().map(|one| RunningProcess { pid: one.pid, memory: memory(one.usedGpuMemory) }).collect())
+    let process = |one: &nvmlProcessInfo_t| {
+        let id = InstanceId { gpu: one.gpuInstanceId, compute: one.computeInstanceId };
+        RunningProcess {
+            pid: one.pid,
+            instance: (id.gpu != NO_INSTANCE && id.compute != NO_INSTANCE).then_some(id),
+            memory: (one.usedGpuMemory != MEMORY_UNKNOWN).then_some(one.usedGpuMemory),
+        }
+    };
+    Ok(list.iter().map(process).collect())
 }
 
 /// Samples newer than `last_seen` (Unix time in microseconds), by the call that all drivers have.
@@ -106,6 +118,35 @@ pub fn utilization_info(
         sm_percent: one.smUtil,
     };
     Ok(list.iter().map(sample).collect())
+}
+
+/// The MIG instance at this index of a GPU; `None` where there is none: indices may have gaps.
+pub fn instance<'a>(device: &Device<'a>, index: u32) -> Result<Option<Device<'a>>, NvmlError> {
+    match device.mig_device_by_index(index) {
+        Ok(instance) => Ok(Some(instance)),
+        Err(NvmlError::NotFound | NvmlError::InvalidArg) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The GPU instance that a MIG device is on.
+pub fn gpu_instance(device: &Device<'_>) -> Result<u32, NvmlError> {
+    let call = *nvml_sym(device.nvml().lib().nvmlDeviceGetGpuInstanceId.as_ref())?;
+    // SAFETY: the handle belongs to the library that `call` came from; `id` is a valid place for the answer.
+    number(|id| unsafe { call(device.handle(), id) })
+}
+
+/// The compute instance in it.
+pub fn compute_instance(device: &Device<'_>) -> Result<u32, NvmlError> {
+    let call = *nvml_sym(device.nvml().lib().nvmlDeviceGetComputeInstanceId.as_ref())?;
+    // SAFETY: the handle belongs to the library that `call` came from; `id` is a valid place for the answer.
+    number(|id| unsafe { call(device.handle(), id) })
+}
+
+fn number(ask: impl FnOnce(*mut c_uint) -> nvmlReturn_t) -> Result<u32, NvmlError> {
+    let mut value = 0;
+    nvml_try(ask(&raw mut value))?;
+    Ok(value)
 }
 
 /// What NVML expects in the `version` of a version 1 struct: its size, and the version in the highest byte.

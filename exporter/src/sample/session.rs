@@ -15,7 +15,7 @@ use std::{io, thread};
 
 use nvml_wrapper::error::NvmlError;
 
-use super::errors::error_name;
+use super::answers::error_name;
 use super::keeper::Keeper;
 use super::nvml::Driver;
 use super::ticks::Ending;

@@ -3,6 +3,8 @@
 
 #![expect(unsafe_code, reason = "a C interface: symbols, and pointers of the caller")]
 
+mod gpm;
+
 use std::ffi::{CStr, c_char, c_int, c_uint, c_ulonglong};
 use std::sync::OnceLock;
 use std::{ptr, slice};

@@ -7,7 +7,7 @@ use nvml_wrapper_sys::bindings as sys;
 use crate::code::Code;
 use crate::driver::{Place, Visit, Worth};
 use crate::fault::Call;
-use crate::scenario::{Crowd, Gpu, Kind, MigInstance};
+use crate::scenario::{Crowd, Gpu, Kind};
 use crate::utilization::Sample;
 
 const MIB: u64 = 1 << 20;
@@ -16,8 +16,6 @@ const ALL_ONES: u32 = u32::MAX;
 /// A pid no process can have: above the kernel's limit.
 const UNKNOWN_PID: u32 = 5_000_000;
 const HOUR_US: u64 = 3_600_000_000;
-/// As many MIG instances as any GPU can have.
-const MIG_SLICES: u32 = 7;
 
 /// How much room the caller has for a list, and how much it takes.
 pub(crate) struct Room {
@@ -76,20 +74,18 @@ impl FieldValue {
 }
 
 impl Visit {
-    fn device(&self) -> Result<(Place, &Gpu), Code> {
+    /// The device; a MIG instance only while it exists.
+    pub fn device(&self) -> Result<(Place, &Gpu), Code> {
         let place = self.place.ok_or(Code::INVALID_ARGUMENT)?;
-        self.scenario.gpus.get(place.gpu).map(|gpu| (place, gpu)).ok_or(Code::INVALID_ARGUMENT)
+        let gpu = self.scenario.gpus.get(place.gpu).ok_or(Code::INVALID_ARGUMENT)?;
+        let exists = place.mig.is_none_or(|mig| gpu.has_instance(mig, self.now_us));
+        if exists { Ok((place, gpu)) } else { Err(Code::INVALID_ARGUMENT) }
     }
 
     /// The GPU, for what only whole GPUs can say.
-    fn whole(&self) -> Result<(usize, &Gpu), Code> {
+    pub fn whole(&self) -> Result<(usize, &Gpu), Code> {
         let (place, gpu) = self.device()?;
         if place.mig.is_none() { Ok((place.gpu, gpu)) } else { Err(Code::NOT_SUPPORTED) }
-    }
-
-    fn instance(&self) -> Result<&MigInstance, Code> {
-        let (place, gpu) = self.device()?;
-        place.mig.and_then(|mig| gpu.mig.get(mig)).ok_or(Code::NOT_SUPPORTED)
     }
 
     pub fn driver_version(&self) -> Result<String, Code> {
@@ -167,8 +163,9 @@ impl Visit {
             }
             _ => ("nvmlDeviceGetFieldValues/other", Err(Code::NOT_SUPPORTED)),
         };
-        let call = Call { name, gpu: self.place.map(|place| place.gpu) };
-        (name, self.scenario.error(call, self.now_us).map_or(value, Err))
+        let gpu = self.place.map(|place| place.gpu);
+        let strikes = |name| self.scenario.error(Call { name, gpu }, self.now_us);
+        (name, strikes(name).or_else(|| strikes(single_call(name))).map_or(value, Err))
     }
 
     pub fn power_limit_mw(&self) -> Result<u32, Code> {
@@ -182,7 +179,7 @@ impl Visit {
 
     pub fn rates(&self) -> Result<sys::nvmlUtilization_t, Code> {
         let (gpu, card) = self.whole()?;
-        if !card.mig.is_empty() {
+        if card.is_in_mig_mode(self.now_us) {
             return Err(Code::NOT_SUPPORTED);
         }
         let (gpu, memory) = self.scenario.rates(gpu, self.now_us);
@@ -263,7 +260,7 @@ impl Visit {
     /// Samples newer than a Unix time in µs; their times are Unix times too.
     pub fn samples(&self, last_seen: u64, room: &mut Room) -> Result<Vec<Sample>, Code> {
         let (gpu, card) = self.whole()?;
-        if !card.mig.is_empty() {
+        if card.is_in_mig_mode(self.now_us) {
             return Err(Code::NOT_SUPPORTED);
         }
         let after = last_seen.saturating_sub(self.unix_epoch_us);
@@ -310,56 +307,18 @@ impl Visit {
     pub fn count(&self) -> Result<u32, Code> {
         Ok(small(self.present().len()))
     }
+}
 
-    pub fn mig_mode(&self) -> Result<(u32, u32), Code> {
-        let mode = u32::from(!self.whole()?.1.mig.is_empty());
-        Ok((mode, mode))
-    }
-
-    pub fn most_instances(&self) -> Result<u32, Code> {
-        self.whole().map(|_| MIG_SLICES)
-    }
-
-    pub fn instance_handle(&self, index: u32) -> Result<usize, Code> {
-        let (gpu, card) = self.whole()?;
-        let mig = index as usize;
-        if mig < card.mig.len() { Ok(Place { gpu, mig: Some(mig) }.handle()) } else { Err(Code::NOT_FOUND) }
-    }
-
-    pub fn parent_handle(&self) -> Result<usize, Code> {
-        self.instance()?;
-        self.device().map(|(place, _)| Place { mig: None, ..place }.handle())
-    }
-
-    pub fn is_instance(&self) -> Result<u32, Code> {
-        self.device().map(|(place, _)| u32::from(place.mig.is_some()))
-    }
-
-    pub fn gpu_instance(&self) -> Result<u32, Code> {
-        self.instance().map(|own| own.gpu_instance)
-    }
-
-    pub fn compute_instance(&self) -> Result<u32, Code> {
-        self.instance().map(|own| own.compute_instance)
-    }
-
-    pub fn attributes(&self) -> Result<sys::nvmlDeviceAttributes_t, Code> {
-        let own = self.instance()?;
-        Ok(sys::nvmlDeviceAttributes_t {
-            multiprocessorCount: own.slices * 16,
-            sharedCopyEngineCount: own.slices,
-            sharedDecoderCount: own.slices,
-            sharedEncoderCount: 0,
-            sharedJpegCount: own.slices,
-            sharedOfaCount: 0,
-            gpuInstanceSliceCount: own.slices,
-            computeInstanceSliceCount: own.slices,
-            memorySizeMB: own.memory_mib,
-        })
+/// The function that reads the same as a field, so that a fault of the reading strikes both.
+fn single_call(field: &'static str) -> &'static str {
+    match field {
+        "nvmlDeviceGetFieldValues/83" => "nvmlDeviceGetTotalEnergyConsumption",
+        "nvmlDeviceGetFieldValues/185" | "nvmlDeviceGetFieldValues/186" => "nvmlDeviceGetPowerUsage",
+        other => other,
     }
 }
 
-fn small(value: impl TryInto<u32>) -> u32 {
+pub(crate) fn small(value: impl TryInto<u32>) -> u32 {
     value.try_into().unwrap_or(u32::MAX)
 }
 

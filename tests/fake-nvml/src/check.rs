@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::fault::Effect;
-use crate::scenario::{Gpu, Load, Scenario, Seconds, Use};
+use crate::scenario::{Gpu, Load, MigInstance, Scenario, Seconds, Use};
 
 /// A year: more would overflow nanojoules, and is a mistake.
 const LONGEST: Seconds = Seconds::from_us(366 * 86_400 * 1_000_000);
@@ -58,8 +58,8 @@ impl Scenario {
         for &gpu in &load.gpus {
             let card =
                 self.gpus.get(gpu).ok_or_else(|| Invalid(format!("load {pid}: there is no gpu {gpu}")))?;
-            let exists = load.mig.is_none_or(|mig| mig < card.mig.len());
-            require(exists, || format!("load {pid}: gpu {gpu} has no such MIG instance"))?;
+            let exists = load.mig.is_none_or(|mig| card.mig.get(mig).is_some_and(|own| outlives(own, load)));
+            require(exists, || format!("load {pid}: gpu {gpu} has no such MIG instance in its time"))?;
         }
         let within = load.from_s < LONGEST && load.until_s.is_none_or(|until| until <= LONGEST);
         require(within, || format!("load {pid}: times beyond a year"))?;
@@ -97,6 +97,12 @@ fn check_gpu(index: usize, gpu: &Gpu) -> Result<(), Invalid> {
     require(periods.iter().all(|period| period.us() > 0), || format!("gpu {index}: a period of zero"))
 }
 
+/// Whether an instance is there as long as a load.
+fn outlives(instance: &MigInstance, load: &Load) -> bool {
+    let end = |until: Option<Seconds>| until.map_or(u64::MAX, Seconds::us);
+    instance.from_s <= load.from_s && end(load.until_s) <= end(instance.until_s)
+}
+
 /// Start, and the first rise of each wave from then on; `None` where the waves have more than one period.
 fn rises_after(start: u64, loads: &[&Load]) -> Option<Vec<u64>> {
     let mut moments = vec![start];
@@ -115,7 +121,7 @@ fn rises_after(start: u64, loads: &[&Load]) -> Option<Vec<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::{MigInstance, Wave};
+    use crate::scenario::Wave;
 
     #[track_caller]
     fn check(loads: Vec<Load>, want: Result<(), &str>) {
@@ -162,7 +168,7 @@ mod tests {
         let example: Scenario = include_str!("../example.yaml").parse().expect("sound");
         let again = serde_yaml::to_string(&example).expect("text").parse::<Scenario>();
         assert_eq!(again.as_ref(), Ok(&example));
-        assert_eq!(example.gpus[1].mig.first().map(|mig: &MigInstance| mig.slices), Some(1));
+        assert_eq!(example.gpus[1].mig.first().map(|mig| mig.slices), Some(1));
         assert_eq!(example.faults[4].effect, Effect::Error { calls: vec![], code: crate::Code(26) });
     }
 

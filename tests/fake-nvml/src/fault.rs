@@ -34,7 +34,8 @@ pub enum Effect {
     },
     /// Utilisation samples of pid 0, of an unknown pid in the future, above 100 %, and older than asked for.
     Garbage,
-    /// Calls answer a code. Without names: every call that names the GPU. Calls on no GPU (`nvmlInit_v2`) must be
+    /// Calls answer a code. Naming the call for energy or power strikes its fields too. Without names: every call that
+    /// names the GPU. Calls on no GPU (`nvmlInit_v2`) must be
     /// named, in a fault without `gpu`.
     Error {
         /// Names of the C functions.
@@ -115,6 +116,15 @@ impl Call {
         let here = self.gpu.map_or(fault.gpu.is_none() && !calls.is_empty(), |gpu| fault.concerns(gpu));
         here && (calls.is_empty() || calls.iter().any(|name| name == self.name))
     }
+
+    /// The same for what takes time: the call for many fields waits where the call for one of them would.
+    fn waits_among(self, calls: &[String], fault: &Fault) -> bool {
+        let singly = |name| Self { name, ..self }.is_among(calls, fault);
+        let is_many = self.name == "nvmlDeviceGetFieldValues";
+        self.is_among(calls, fault)
+            || (is_many
+                && (singly("nvmlDeviceGetTotalEnergyConsumption") || singly("nvmlDeviceGetPowerUsage")))
+    }
 }
 
 impl Scenario {
@@ -162,7 +172,7 @@ impl Scenario {
 
     pub(crate) fn latency_us(&self, call: Call, t_us: u64) -> u64 {
         let delay = |fault: &Fault| match &fault.effect {
-            Effect::Latency { seconds, calls } if call.is_among(calls, fault) => seconds.us(),
+            Effect::Latency { seconds, calls } if call.waits_among(calls, fault) => seconds.us(),
             _ => 0,
         };
         self.faults_at(t_us).map(delay).sum()
@@ -170,7 +180,7 @@ impl Scenario {
 
     pub(crate) fn hangs(&self, call: Call, t_us: u64) -> bool {
         self.faults_at(t_us)
-            .any(|fault| matches!(&fault.effect, Effect::Hang { calls } if call.is_among(calls, fault)))
+            .any(|fault| matches!(&fault.effect, Effect::Hang { calls } if call.waits_among(calls, fault)))
     }
 
     pub(crate) fn error(&self, call: Call, t_us: u64) -> Option<Code> {

@@ -34,9 +34,11 @@
 //!   the mean over all periods that ended after `lastSeen` (and within the buffer), stamped with the end of its
 //!   newest period above zero; a process without such a period has no sample; no sample at all is NOT_FOUND.
 //! - Lists are asked for twice: a call without room answers INSUFFICIENT_SIZE and how much room it takes.
-//! - MIG: a GPU with instances has MIG on; utilisation is NOT_SUPPORTED on it, energy and power on its instances.
+//! - MIG: a GPU with instances has MIG on, for as long as the scenario says; instances come and go, and with them their
+//!   handles. Utilisation is NOT_SUPPORTED on the GPU, energy and power on its instances. GPM, where the GPU has it,
+//!   answers the use of a GPU instance's own SMs between two samples that are 100 ms apart; else NO_DATA.
 //!
-//! Not simulated: GPM, NVLink, ECC, events, accounting, the version of a symbol. A symbol that is not here is missing
+//! Not simulated: GPM without MIG, NVLink, ECC, events, accounting, the version of a symbol. A symbol that is not here is missing
 //! from the library too. Nothing here was measured on a real driver.
 
 mod abi;
@@ -47,6 +49,7 @@ mod code;
 mod driver;
 mod fault;
 mod journal;
+mod mig;
 mod scenario;
 mod truth;
 mod utilization;

@@ -68,9 +68,18 @@ pub struct Gpu {
     /// How long samples are kept.
     #[serde(default = "default_buffer")]
     pub utilization_buffer_s: Seconds,
-    /// MIG instances; any: MIG mode is on.
+    /// MIG instances; any: MIG mode is on, between the next two times.
     #[serde(default)]
     pub mig: Vec<MigInstance>,
+    /// When MIG mode is switched on.
+    #[serde(default)]
+    pub mig_from_s: Seconds,
+    /// When MIG mode is switched off; `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mig_until_s: Option<Seconds>,
+    /// Whether it can say how active its instances are.
+    #[serde(default = "yes")]
+    pub gpm: bool,
 }
 
 /// One MIG instance.
@@ -87,6 +96,12 @@ pub struct MigInstance {
     pub memory_mib: u64,
     /// How many of the GPU's seven slices it has.
     pub slices: u32,
+    /// When it is created.
+    #[serde(default)]
+    pub from_s: Seconds,
+    /// When it is destroyed; `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_s: Option<Seconds>,
 }
 
 /// A process on one GPU or several: on each of them the same.
@@ -109,7 +124,7 @@ pub struct Load {
     /// Memory held, in MiB; `None`: the driver does not know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_mib: Option<u64>,
-    /// How it uses the SMs.
+    /// How it uses the SMs; in % of the whole GPU's, also on a MIG instance.
     pub sm: Use,
     /// Use of memory bandwidth while it runs, in %.
     #[serde(default)]
@@ -307,6 +322,9 @@ impl Gpu {
             utilization_period_s: default_period(),
             utilization_buffer_s: default_buffer(),
             mig: vec![],
+            mig_from_s: Seconds::default(),
+            mig_until_s: None,
+            gpm: true,
         }
     }
 }

@@ -3,6 +3,7 @@
 mod allocations;
 mod captures;
 mod golden;
+mod mig;
 mod scenes;
 mod schedules;
 mod week;
@@ -20,7 +21,7 @@ use super::series::SeriesLabels;
 use super::*;
 use crate::clock::Now;
 use crate::identify::Watch;
-use crate::sample::{Card, Gauges, Processes, Running, Sample, SmSample};
+use crate::sample::{Card, Gauges, Mig, Processes, Running, Sample, SmSample};
 use crate::state::format;
 
 /// In milliseconds, as all times here.
@@ -55,6 +56,8 @@ struct World {
     processes: Arc<Mutex<BTreeMap<u32, u64>>>,
     published: Arc<Mutex<Snapshot>>,
     now: u64,
+    /// What every GPU is said to draw; `None` where its counter does what it wants.
+    power: Option<Milliwatts>,
 }
 
 fn rules() -> Arc<RuleSet> {
@@ -111,7 +114,7 @@ impl World {
                 state.inherit(("boot", Microseconds(now * 1000)), enter)
             })
         });
-        Self { accountant, processes, published, now }
+        Self { accountant, processes, published, now, power: Some(Milliwatts(300_000)) }
     }
 
     fn clock(&self) -> Now {
@@ -145,7 +148,8 @@ impl World {
     fn sample(&mut self, gpu: u32, counter: Counter, on: &[(u32, u32)]) {
         let at = self.clock().unix;
         let memory = |pid: u32| Some(u64::from(pid / 10).max(1) << 30);
-        let running = on.iter().map(|(pid, _)| Running { pid: *pid, memory: memory(*pid) }).collect();
+        let running =
+            on.iter().map(|(pid, _)| Running { pid: *pid, instance: None, memory: memory(*pid) }).collect();
         let busy = on.iter().filter(|(_, percent)| *percent > 0);
         let busy = busy.map(|&(pid, percent)| SmSample { pid, at, percent }).collect();
         let (running, utilization) = (Some(running), Some(busy));
@@ -153,14 +157,24 @@ impl World {
     }
 
     fn sample_of(&mut self, gpu: u32, counter: Counter, processes: Processes) {
+        self.sample_as(gpu, counter, (processes, None));
+    }
+
+    /// GPU 0 says how MIG has divided it.
+    fn sample_divided(&mut self, mig: Option<Mig>, counter: Counter, processes: Processes) {
+        self.sample_as(0, counter, (processes, mig));
+    }
+
+    fn sample_as(&mut self, gpu: u32, counter: Counter, (processes, mig): (Processes, Option<Mig>)) {
         let clock = self.clock();
         let gauges = Gauges { utilization: Some(0.5), temperature_celsius: Some(40), ..Gauges::default() };
         let sample = Sample {
             at: clock.monotonic,
             unix: clock.unix,
             counter,
-            power: Some(Milliwatts(300_000)),
+            power: self.power,
             processes: Some(processes),
+            mig,
             gauges,
             calls: Vec::new(),
         };

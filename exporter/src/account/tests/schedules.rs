@@ -95,6 +95,7 @@ impl Machine {
     }
 
     fn boot(&mut self) {
+        self.world.power = None;
         (0..2).for_each(|index| self.world.tell(sample::Event::Opened(card(index))));
     }
 

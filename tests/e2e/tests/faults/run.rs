@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use fake_nvml::{Code, Crowd, Effect, Fault, Gpu, Load, MigInstance, Scenario};
+use fake_nvml::{Code, Crowd, Effect, Fault, Gpu, Load, MigInstance, Scenario, Seconds};
 use wattribute_e2e::{
     Auditor, Exporter, Flags, PATIENCE, Process, Reading, Running, Scrape, Scratch, covered, device_mj,
     readings,
@@ -211,7 +211,16 @@ fn scenario(processes: &[Running]) -> Scenario {
 
 fn instance(number: u32) -> MigInstance {
     let uuid = format!("MIG-00000000-0000-0000-0000-{number:012}");
-    MigInstance { uuid, gpu_instance: number, compute_instance: 0, memory_mib: 40_000, slices: 3 }
+    let (from_s, until_s) = (Seconds::default(), None);
+    MigInstance {
+        uuid,
+        gpu_instance: number,
+        compute_instance: 0,
+        memory_mib: 40_000,
+        slices: 3,
+        from_s,
+        until_s,
+    }
 }
 
 /// What a scenario time of 0 is in Unix time.

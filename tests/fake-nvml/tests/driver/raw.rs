@@ -5,7 +5,7 @@
 use std::mem;
 use std::ptr;
 
-use fake_nvml::{Code, Effect, Fault, Load, MigInstance};
+use fake_nvml::{Code, Effect, Fault, Load, MigInstance, Seconds};
 use nvml_wrapper_sys::bindings as sys;
 
 use crate::world::{World, running, two_gpus, world};
@@ -80,8 +80,15 @@ fn a_list_that_grew_is_told_at_the_second_call() {
 fn an_instance_has_ids_and_slices() {
     let mut gpus = two_gpus();
     let uuid = "MIG-1".into();
-    gpus[0].mig =
-        vec![MigInstance { uuid, gpu_instance: 3, compute_instance: 1, memory_mib: 19_968, slices: 2 }];
+    gpus[0].mig = vec![MigInstance {
+        uuid,
+        gpu_instance: 3,
+        compute_instance: 1,
+        memory_mib: 19_968,
+        slices: 2,
+        from_s: Seconds::default(),
+        until_s: None,
+    }];
     world("an_instance_has_ids_and_slices", &running(gpus, vec![], vec![]), |world| {
         let parent = handle(world);
         let mut instance = ptr::null_mut();

@@ -275,6 +275,8 @@ fn a_parent_and_its_instances() {
         compute_instance: 0,
         memory_mib: 9_856,
         slices: 1,
+        from_s: Seconds::default(),
+        until_s: None,
     };
     let mut gpus = two_gpus();
     gpus[0].mig = vec![instance(7), instance(8)];

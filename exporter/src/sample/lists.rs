@@ -1,0 +1,100 @@
+//! The driver's lists of processes: compute, graphics and MPS, merged into one.
+//!
+//! A process may stand in only one of them. The two that are empty on most machines are asked every other time while
+//! they are, and at once where a sample names somebody whom no list has.
+
+use std::collections::BTreeMap;
+
+use nvml_wrapper::Device;
+use wattribute::split::InstanceId;
+
+use super::Running;
+use super::answers::{Answer, Log};
+use super::raw::{self, Kind};
+
+/// The lists; the first is asked every time.
+const LISTS: [(&str, Kind); 3] = [
+    ("nvmlDeviceGetComputeRunningProcesses_v3", Kind::Compute),
+    ("nvmlDeviceGetGraphicsRunningProcesses_v3", Kind::Graphics),
+    ("nvmlDeviceGetMPSComputeRunningProcesses_v3", Kind::Mps),
+];
+/// After so many failures in a row a list is done without, so that the others still count.
+const FAILURES: u32 = 5;
+
+/// Who is on a GPU.
+pub enum Listing {
+    Known(Vec<Running>),
+    /// The driver has no list at all.
+    None,
+    /// A list could not be had this time.
+    Failed,
+}
+
+/// What is remembered of a list.
+#[derive(Clone, Copy, Default)]
+struct Past {
+    /// How often it has failed in a row.
+    failures: u32,
+    was_empty: bool,
+    /// Whether it was left out the last time.
+    skipped: bool,
+}
+
+/// Reads the lists of one GPU.
+#[derive(Default)]
+pub struct Lists {
+    past: [Past; LISTS.len()],
+    /// How many processes to make room for.
+    room: usize,
+}
+
+/// A process, on a MIG instance if there are any: it may be on several.
+type Place = (u32, Option<InstanceId>);
+
+impl Lists {
+    /// The processes of all kinds, each once.
+    pub fn read(&mut self, device: &Device<'_>, log: &mut Log) -> Listing {
+        for (index, past) in self.past.iter_mut().enumerate() {
+            past.skipped = index > 0 && past.was_empty && !past.skipped;
+        }
+        self.ask(device, log)
+    }
+
+    /// The same with all lists, if any was left out the last time.
+    pub fn complete(&mut self, device: &Device<'_>, log: &mut Log) -> Option<Listing> {
+        self.past.iter().any(|past| past.skipped).then(|| {
+            self.past.iter_mut().for_each(|past| past.skipped = false);
+            self.ask(device, log)
+        })
+    }
+
+    fn ask(&mut self, device: &Device<'_>, log: &mut Log) -> Listing {
+        let mut all: BTreeMap<Place, Option<u64>> = BTreeMap::new();
+        let mut has_list = false;
+        for (past, (name, kind)) in self.past.iter_mut().zip(LISTS) {
+            if past.skipped {
+                has_list = true;
+                continue;
+            }
+            let list = match log.call(name, || raw::running(device, kind, self.room)) {
+                Answer::Value(list) => list,
+                Answer::Unsupported => continue,
+                Answer::Failed if past.failures >= FAILURES => continue,
+                Answer::Failed => {
+                    past.failures += 1;
+                    return Listing::Failed;
+                }
+            };
+            has_list = true;
+            (past.failures, past.was_empty) = (0, list.is_empty());
+            self.room = self.room.max(list.len());
+            for process in list {
+                // In several lists at once, a process has the same memory in each.
+                let memory = all.entry((process.pid, process.instance)).or_default();
+                *memory = (*memory).max(process.memory);
+            }
+        }
+        let running = |((pid, instance), memory)| Running { pid, instance, memory };
+        if has_list { Listing::Known(all.into_iter().map(running).collect()) } else { Listing::None }
+    }
+}

@@ -1,0 +1,154 @@
+//! The driver's utilisation samples of processes: those newer than the last accepted, without what nobody should
+//! believe. Two calls tell them; on some GPUs only one of the two ever has anything to say.
+//!
+//! The driver keeps the samples of some seconds. Each call answers for all the time since the newest sample that was
+//! accepted before, so a burst between two ticks is in the next answer: asking more often would see nothing more.
+
+use std::collections::BTreeSet;
+
+use nvml_wrapper::Device;
+use nvml_wrapper::error::NvmlError;
+use wattribute::units::Microseconds;
+
+use super::SmSample;
+use super::answers::Log;
+use super::raw::{self, ProcessSample};
+use crate::clock;
+
+/// After so many silent ticks the other call is heard too.
+const SILENT_TICKS: u32 = 10;
+
+/// The two calls that tell the utilisation of processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum UtilizationCall {
+    Classic,
+    /// Since driver 550.
+    Newer,
+}
+
+impl UtilizationCall {
+    fn other(self) -> Self {
+        match self {
+            Self::Classic => Self::Newer,
+            Self::Newer => Self::Classic,
+        }
+    }
+}
+
+/// Reads the utilisation of one GPU's processes.
+pub struct Utilization {
+    /// The newest sample accepted, Unix time.
+    last_seen: Microseconds,
+    /// The pids of the last sample.
+    listed: BTreeSet<u32>,
+    /// How many samples to make room for.
+    room: usize,
+    /// The call that answered best so far.
+    preferred: UtilizationCall,
+    silent: u32,
+}
+
+/// Samples that may be believed, if it is known whose they are.
+pub struct Fresh {
+    since: Microseconds,
+    samples: Vec<ProcessSample>,
+}
+
+impl Utilization {
+    /// Begins with what is sampled from now on.
+    pub fn new() -> Self {
+        let (last_seen, preferred) = (clock::unix(), UtilizationCall::Classic);
+        Self { last_seen, listed: BTreeSet::new(), room: 0, preferred, silent: 0 }
+    }
+
+    /// What was sampled since the last that was accepted; `None` where it cannot be had.
+    pub fn read(&mut self, device: &Device<'_>, log: &mut Log, now: Microseconds) -> Option<Fresh> {
+        // A clock that was set back must not make every new sample look old.
+        let since = self.last_seen.min(now);
+        let is_new =
+            |one: &ProcessSample| one.timestamp > since.0 && one.timestamp <= now.0 + Microseconds::SECOND.0;
+        let mut samples = self.samples(device, log, since)?;
+        samples.retain(|one| one.sm_percent <= 100 && is_new(one));
+        Some(Fresh { since, samples })
+    }
+
+    /// Whether samples speak of somebody who is in no list.
+    pub fn has_strangers(&self, fresh: &Fresh, listed: &BTreeSet<u32>) -> bool {
+        fresh.samples.iter().any(|one| !self.knows(one.pid, listed))
+    }
+
+    /// The samples of those who are listed; and whether there were others only.
+    pub fn accept(&mut self, fresh: Option<Fresh>, listed: BTreeSet<u32>) -> (Option<Vec<SmSample>>, bool) {
+        let Some(Fresh { since, samples }) = fresh else {
+            self.listed = listed;
+            return (None, false);
+        };
+        let to_sample = |one: &ProcessSample| SmSample {
+            pid: one.pid,
+            at: Microseconds(one.timestamp),
+            percent: one.sm_percent,
+        };
+        let known = samples.iter().filter(|one| self.knows(one.pid, &listed));
+        let accepted: Vec<SmSample> = known.map(to_sample).collect();
+        let strangers_only = accepted.is_empty() && !samples.is_empty();
+        self.last_seen = accepted.iter().map(|sample| sample.at).max().unwrap_or(since);
+        self.listed = listed;
+        (Some(accepted), strangers_only)
+    }
+
+    /// Who has just left may have been busy until then.
+    fn knows(&self, pid: u32, listed: &BTreeSet<u32>) -> bool {
+        listed.contains(&pid) || self.listed.contains(&pid)
+    }
+
+    /// What the driver says since then, by whichever call answers; empty where the GPU was idle. Now and then the other
+    /// is heard too, and preferred if it knows more.
+    fn samples(
+        &mut self,
+        device: &Device<'_>,
+        log: &mut Log,
+        since: Microseconds,
+    ) -> Option<Vec<ProcessSample>> {
+        let first = self.ask((self.preferred, since), device, log);
+        let is_silent = first.as_ref().is_some_and(Vec::is_empty);
+        self.silent = if is_silent { self.silent + 1 } else { 0 };
+        if first.is_some() && self.silent % SILENT_TICKS != 1 {
+            return first;
+        }
+        let other = self.preferred.other();
+        let second = self.ask((other, since), device, log);
+        if second.as_ref().is_some_and(|samples| !samples.is_empty()) || first.is_none() {
+            self.preferred = other;
+            return second;
+        }
+        first
+    }
+
+    fn ask(
+        &mut self,
+        (by, since): (UtilizationCall, Microseconds),
+        device: &Device<'_>,
+        log: &mut Log,
+    ) -> Option<Vec<ProcessSample>> {
+        let room = self.room;
+        let answer = match by {
+            UtilizationCall::Classic => log.call("nvmlDeviceGetProcessUtilization", || {
+                none_is_idle(raw::utilization(device, since.0, room))
+            }),
+            UtilizationCall::Newer => log.call("nvmlDeviceGetProcessesUtilizationInfo", || {
+                none_is_idle(raw::utilization_info(device, since.0, room))
+            }),
+        };
+        let samples = answer.value()?;
+        self.room = room.max(samples.len());
+        Some(samples)
+    }
+}
+
+/// `NOT_FOUND` means that nobody used the GPU.
+fn none_is_idle<T>(samples: Result<Vec<T>, NvmlError>) -> Result<Vec<T>, NvmlError> {
+    match samples {
+        Err(NvmlError::NotFound) => Ok(Vec::new()),
+        other => other,
+    }
+}
