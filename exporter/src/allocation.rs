@@ -11,7 +11,10 @@ use wattribute::facts::Facts;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Device {
     /// `GPU-…` or `MIG-…`, as NVML writes it.
-    #[cfg_attr(not(feature = "kubernetes"), allow(dead_code, reason = "only the kubelet speaks of UUIDs so far"))]
+    #[cfg_attr(
+        not(feature = "kubernetes"),
+        allow(dead_code, reason = "only the kubelet speaks of UUIDs so far")
+    )]
     Uuid(Arc<str>),
     /// The GPU's index, as NVML counts.
     Index(u32),

@@ -44,6 +44,25 @@ pub struct Check {
     /// set of rules
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
+    /// Fail on warnings too: on rules that never match, teams that anyone could claim, and the like
+    #[arg(long = "strict")]
+    strict: bool,
+}
+
+/// What warnings do to `check`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Warnings {
+    /// They are printed.
+    Pass,
+    /// They are printed, and the exit status is 1.
+    Fail,
+}
+
+impl Check {
+    /// What warnings do.
+    pub fn warnings(&self) -> Warnings {
+        if self.strict { Warnings::Fail } else { Warnings::Pass }
+    }
 }
 
 /// What to explain.
@@ -58,6 +77,39 @@ pub struct Explain {
     /// Where the host's /proc is mounted
     #[arg(long = "path.procfs", value_name = "DIR", default_value = "/proc", env = "WATTRIBUTE_PATH_PROCFS")]
     pub procfs: PathBuf,
+    /// The GPU to explain it for, by index or UUID, where rules name facts of the GPU. If not given: the one
+    /// that the driver lists the process on
+    #[arg(long = "gpu", value_name = "GPU")]
+    pub gpu: Option<String>,
+    /// The driver's library, where it is not found by itself: libnvidia-ml.so.1
+    #[arg(long = "nvml.library", value_name = "PATH", env = "WATTRIBUTE_NVML_LIBRARY")]
+    pub nvml_library: Option<PathBuf>,
+    /// How the answer is written; JSON is for programs, and shortens nothing
+    #[arg(long = "format", value_name = "FORMAT", default_value = "text")]
+    pub format: ReportFormat,
+    /// When the text has colours; `auto` is on a terminal, unless NO_COLOR is set or TERM is dumb
+    #[arg(long = "color", value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
+}
+
+/// How an answer for a person or a program is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// Aligned text
+    Text,
+    /// One JSON document, as docs/api.md describes it
+    Json,
+}
+
+/// When text has colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal that can
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
 }
 
 /// Which process to explain.
@@ -95,6 +147,12 @@ pub struct Serve {
     #[arg(long = "web.enable-lifecycle", help_heading = "Web")]
     #[arg(env = "WATTRIBUTE_WEB_ENABLE_LIFECYCLE", value_parser = BoolishValueParser::new())]
     pub enable_lifecycle: bool,
+
+    /// Show single processes: /api/v1/processes, and their rows on the page. Whoever reaches the address can
+    /// then see who runs what on which GPU; never command lines or environments
+    #[arg(long = "web.enable-processes", help_heading = "Web")]
+    #[arg(env = "WATTRIBUTE_WEB_ENABLE_PROCESSES", value_parser = BoolishValueParser::new())]
+    pub enable_processes: bool,
 
     /// Rules that map processes to teams: a file, or a folder of which all *.yaml count. Repeatable; in the
     /// environment several are separated by commas. Without rules everything is unattributed
@@ -146,6 +204,11 @@ pub struct Serve {
     #[arg(env = "WATTRIBUTE_PATH_PROCFS", default_value = "/proc")]
     pub procfs: PathBuf,
 
+    /// Folder in which Slurm's prolog writes a file for each GPU (index, index.instance or UUID) with the ids of the
+    /// jobs that have it, a line each, as for dcgm-exporter
+    #[arg(long = "slurm.job-mapping-dir", value_name = "DIR", help_heading = "Source")]
+    #[arg(env = "WATTRIBUTE_SLURM_JOB_MAPPING_DIR")]
+    pub slurm_job_mapping: Option<PathBuf>,
     /// Where the kubelet and the API server are
     #[cfg(feature = "kubernetes")]
     #[command(flatten)]
@@ -240,6 +303,7 @@ mod tests {
         ("web.telemetry-path", "/metrics"),
         ("web.max-requests", "40"),
         ("web.enable-lifecycle", ""),
+        ("web.enable-processes", ""),
         ("rules.file", ""),
         ("sample.interval", "1s"),
         ("exposition.delay", ""), // it depends on the source
@@ -249,6 +313,7 @@ mod tests {
         ("source", ""),
         ("nvml.library", ""),
         ("path.procfs", "/proc"),
+        ("slurm.job-mapping-dir", ""), // the design has the files, and no name for the flag
         #[cfg(feature = "kubernetes")]
         ("kubernetes.pod-resources-socket", "/var/lib/kubelet/pod-resources/kubelet.sock"),
         #[cfg(feature = "kubernetes")]

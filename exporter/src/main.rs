@@ -6,6 +6,7 @@ mod cli;
 mod clock;
 mod commands;
 mod demo;
+mod explain;
 mod expose;
 mod identify;
 #[cfg(feature = "kubernetes")]
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Some(Command::Check(check)) => commands::check(&check),
-        Some(Command::Explain(explain)) => commands::explain(&explain),
+        Some(Command::Explain(explain)) => explain::explain(&explain),
         Some(Command::Serve(typed)) => run(*typed),
         None => run(cli.serve),
     }

@@ -13,6 +13,7 @@ use std::{fs, io};
 use tokio::sync::Semaphore;
 use wattribute::rules::{RuleSet, Source};
 
+use crate::account::occupant::Detail;
 use crate::account::{Accountant, Config, Event, Inheritance, Neighbours};
 use crate::expose::http::Server;
 use crate::expose::routes::{Live, Site};
@@ -59,7 +60,7 @@ async fn serve(settings: &Serve) -> Result<(), String> {
 
     let (events, inbox) = mpsc::channel();
     let standing = Arc::new(Mutex::new(Standing::in_force(&rules)));
-    let showcase = Showcase::new(gpus.name(), Arc::clone(&standing));
+    let showcase = Showcase::new(gpus.name(), Arc::clone(&standing), detail(settings));
     let live = showcase.live();
     let beginning = Beginning { past, rules, showcase, events: events.clone(), inbox };
     let books = start(settings, &gpus, beginning);
@@ -92,7 +93,13 @@ fn site(
         telemetry_path: settings.web.telemetry_path.clone(),
         scrapes: settings.web.max_requests.map(Semaphore::new),
         reload: settings.web.enable_lifecycle.then_some(reload),
+        detail: detail(settings),
     }
+}
+
+/// Whether single processes are shown.
+fn detail(settings: &Serve) -> Detail {
+    if settings.web.enable_processes { Detail::Processes } else { Detail::Teams }
 }
 
 /// The rules files that were given; else, for the demo, its own.
@@ -197,6 +204,7 @@ fn start(settings: &Serve, gpus: &Gpus, beginning: Beginning) -> io::Result<Book
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         process_series: settings.processes_max_series,
         workload_series: settings.workloads_max_series,
+        detail: detail(settings),
     };
     let (state, boot_id) = (past.state, past.boot_id);
     let run = move || {

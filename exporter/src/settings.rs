@@ -34,11 +34,8 @@ pub struct Serve {
     pub workloads_max_series: usize,
     /// Where the readings come from.
     pub source: Source,
-    /// Where the host's /proc is mounted.
-    pub procfs: PathBuf,
-    /// Where the kubelet and the API server are.
-    #[cfg(feature = "kubernetes")]
-    pub kubernetes: Kubernetes,
+    /// Where this machine's processes and schedulers are.
+    pub machine: Machine,
     /// What is logged and how.
     pub log: Log,
 }
@@ -54,6 +51,8 @@ pub struct Web {
     pub max_requests: Option<usize>,
     /// Whether the rules can be reloaded over HTTP.
     pub enable_lifecycle: bool,
+    /// Whether single processes are shown over HTTP.
+    pub enable_processes: bool,
 }
 
 /// Where the readings come from.
@@ -66,6 +65,18 @@ pub enum Source {
     },
     /// Simulated GPUs.
     Demo,
+}
+
+/// Where this machine's processes and schedulers are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Where the host's /proc is mounted.
+    pub procfs: PathBuf,
+    /// The folder in which Slurm's prolog says which job has which GPU, if there is one.
+    pub slurm_job_mapping: Option<PathBuf>,
+    /// Where the kubelet and the API server are.
+    #[cfg(feature = "kubernetes")]
+    pub kubernetes: Kubernetes,
 }
 
 /// Where the kubelet and the API server are.
@@ -126,6 +137,7 @@ impl Serve {
                 telemetry_path: typed.telemetry_path,
                 max_requests: Some(typed.max_requests).filter(|limit| *limit > 0),
                 enable_lifecycle: typed.enable_lifecycle,
+                enable_processes: typed.enable_processes,
             },
             rules_files: typed.rules_files,
             sample_interval: typed.sample_interval,
@@ -134,12 +146,15 @@ impl Serve {
             processes_max_series: typed.processes_max_series,
             workloads_max_series: typed.workloads_max_series,
             source,
-            procfs: typed.procfs,
-            #[cfg(feature = "kubernetes")]
-            kubernetes: Kubernetes {
-                pod_resources_socket: typed.kubernetes.pod_resources_socket,
-                node_name: typed.kubernetes.node_name,
-                service_account: typed.kubernetes.service_account,
+            machine: Machine {
+                procfs: typed.procfs,
+                slurm_job_mapping: typed.slurm_job_mapping,
+                #[cfg(feature = "kubernetes")]
+                kubernetes: Kubernetes {
+                    pod_resources_socket: typed.kubernetes.pod_resources_socket,
+                    node_name: typed.kubernetes.node_name,
+                    service_account: typed.kubernetes.service_account,
+                },
             },
             log: Log { level: typed.log_level, format: typed.log_format },
         })
@@ -262,6 +277,7 @@ mod tests {
         assert_eq!(settings.exposition_delay, Duration::from_secs(60));
         assert_eq!(settings.web.max_requests, Some(40));
         assert!(!settings.web.enable_lifecycle && settings.state_dir.is_none());
+        assert!(!settings.web.enable_processes);
     }
 
     #[test]

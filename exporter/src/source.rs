@@ -1,7 +1,6 @@
 //! Where readings and processes come from: the NVIDIA driver and /proc, or the demo. Opened and started by `serve`.
 
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::Duration;
@@ -17,17 +16,11 @@ use crate::identify::{self, Identify, Proc, Watch};
 use crate::kubernetes;
 use crate::sample::{Ticks, nvml::Driver};
 use crate::settings::{self, no_driver};
-use crate::slurm::{self, Ears, Scontrol, Slurm};
+use crate::slurm::{self, Ears, Places, Scontrol, Slurm};
 
 /// An opened source.
 pub enum Gpus {
-    Nvml {
-        driver: Driver,
-        count: u32,
-        procfs: PathBuf,
-        #[cfg(feature = "kubernetes")]
-        kubernetes: settings::Kubernetes,
-    },
+    Nvml { driver: Driver, count: u32, machine: settings::Machine },
     Demo(Demo),
 }
 
@@ -50,13 +43,7 @@ impl Gpus {
         if count == 0 {
             return Err(no_driver("the NVIDIA driver runs but has no GPU"));
         }
-        Ok(Self::Nvml {
-            driver,
-            count,
-            procfs: settings.procfs.clone(),
-            #[cfg(feature = "kubernetes")]
-            kubernetes: settings.kubernetes.clone(),
-        })
+        Ok(Self::Nvml { driver, count, machine: settings.machine.clone() })
     }
 
     /// As in the metric `source_info`.
@@ -91,14 +78,14 @@ impl Gpus {
         let tell = move |event| events.send(Event::Identity(event)).is_ok();
         Ok(match self {
             #[cfg(feature = "kubernetes")]
-            Self::Nvml { procfs, kubernetes, .. } => {
+            Self::Nvml { machine, .. } => {
                 let ears = Ears { tell: Box::new(tell), hold: held_by_pods };
-                let begin = |tell| with_slurm(procfs, Ears { tell, hold: holding });
-                Box::new(kubernetes::spawn(kubernetes, procfs, ears, begin)?)
+                let begin = |tell| with_slurm(machine, Ears { tell, hold: holding });
+                Box::new(kubernetes::spawn(&machine.kubernetes, &machine.procfs, ears, begin)?)
             }
             #[cfg(not(feature = "kubernetes"))]
-            Self::Nvml { procfs, .. } => {
-                Box::new(with_slurm(procfs, Ears { tell: Box::new(tell), hold: holding })?)
+            Self::Nvml { machine, .. } => {
+                Box::new(with_slurm(machine, Ears { tell: Box::new(tell), hold: holding })?)
             }
             Self::Demo(demo) => Box::new(identify::spawn(DemoProcesses(*demo), tell, identify::INTERVAL)?),
         })
@@ -107,8 +94,8 @@ impl Gpus {
     /// What tells which process has a pid now.
     pub fn keys(&self) -> Box<dyn Fn(u32) -> Option<ProcessKey> + Send> {
         match self {
-            Self::Nvml { procfs, .. } => {
-                let reader = Reader::new(procfs);
+            Self::Nvml { machine, .. } => {
+                let reader = Reader::new(&machine.procfs);
                 Box::new(move |pid| reader.key(pid).ok())
             }
             Self::Demo(demo) => {
@@ -145,8 +132,10 @@ impl Gpus {
 }
 
 /// The identify stage for the processes of this machine, with Slurm's behind it.
-fn with_slurm(procfs: &Path, ears: Ears) -> io::Result<Slurm<Identify>> {
-    slurm::spawn(Scontrol::find(), ears, |tell| identify::spawn(Proc::new(procfs), tell, identify::INTERVAL))
+fn with_slurm(machine: &settings::Machine, ears: Ears) -> io::Result<Slurm<Identify>> {
+    let (procfs, job_mapping) = (machine.procfs.clone(), machine.slurm_job_mapping.clone());
+    let places = Places { scontrol: Scontrol::find(), procfs, job_mapping };
+    slurm::spawn(places, ears, |tell| identify::spawn(Proc::new(&machine.procfs), tell, identify::INTERVAL))
 }
 
 /// What is wrong with the driver, in words for a person.

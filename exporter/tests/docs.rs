@@ -14,6 +14,7 @@ const PAGES: &[&str] = &[
     "README.md",
     "docs/README.md",
     "docs/accounting.md",
+    "docs/api.md",
     "tests/README.md",
 ];
 /// Where files may be that a page names without saying where.

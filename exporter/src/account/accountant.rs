@@ -18,6 +18,7 @@ use super::claims::{Billing, Claims, Court, Opened, Ticket};
 use super::delay::{Delay, Draft};
 use super::gpu::{Attendance, Gpu, Listed, Measured, Presence};
 use super::holdings::Holdings;
+use super::occupant::{self, Detail};
 use super::series::{SeriesId, SeriesLabels};
 use super::snapshot::{self, GpuView, Snapshot};
 use super::{Calls, Config, Event, Inheritance, Neighbours, Progress};
@@ -333,9 +334,20 @@ impl Accountant {
             seat.has_news = false;
             let claims = &self.claims;
             seat.view.refresh(&seat.gpu, now, |key| claims.billing(key, &seat.gpu.card.uuid));
+            if seat.view.up && self.config.detail == Detail::Processes {
+                seat.view.occupants = occupant::list(&seat.gpu, now, claims);
+            }
         }
         let snapshot = self.snapshot();
         (self.neighbours.publish)(snapshot);
+    }
+
+    /// How much is held of everything that could pile up.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> [usize; 6] {
+        let [processes, places, series] = self.claims.held();
+        let [waiting, maturing, accounts] = self.delay.held();
+        [processes, places, series, waiting, maturing, accounts]
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -349,6 +361,7 @@ impl Accountant {
             hidden: self.delay.remainder(),
             series: self.claims.register.iter().map(|(id, labels)| (id, Arc::clone(labels))).collect(),
             gpus: self.gpus.values().map(|seat| seat.view.clone()).collect(),
+            rules: Arc::clone(&self.claims.court.rules),
             progress: self.gpus.values().map(progress).chain(left).collect(),
             failures: self.claims.court.failures.clone(),
             calls: self.calls.clone(),

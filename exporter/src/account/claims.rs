@@ -16,6 +16,7 @@ use wattribute::split::Role;
 use wattribute::units::Microseconds;
 
 use super::book::RuleKey;
+use super::occupant::Remark;
 use super::series::{Register, SeriesId, SeriesLabels, Subject};
 use crate::sample::Card;
 
@@ -53,6 +54,8 @@ pub struct Place {
     pub left: Option<Microseconds>,
     /// Fixed at first sight.
     pub series: Option<[Option<SeriesId>; 2]>,
+    /// For who asks why.
+    remark: Remark,
 }
 
 impl Place {
@@ -122,22 +125,24 @@ pub struct Sentence {
     pub facts: Facts,
     pub owner: Owner,
     pub rule: RuleKey,
+    /// Why the owner is `unattributed`.
+    pub refusal: Option<Refusal>,
 }
 
 impl Court {
-    /// What the rules say of these facts on a GPU; `None` where a fact that they need is pending.
-    pub fn judge(&mut self, facts: &Facts, card: &Card) -> Option<Sentence> {
+    /// What the rules say of these facts on a GPU; else the fact that they need and that is pending.
+    pub fn judge(&mut self, facts: &Facts, card: &Card) -> Result<Sentence, Field> {
         let facts = on_gpu(facts, card, &self.host);
         let verdict = match self.rules.decide(&facts) {
             Decision::Verdict(verdict) => verdict,
-            Decision::Pending(_) => return None,
+            Decision::Pending(field) => return Err(field),
         };
         if let Some(refusal) = verdict.refusal.filter(|refusal| *refusal != Refusal::NoRule) {
             *self.failures.entry(refusal.name()).or_default() += 1;
         }
         let owner = self.payers.admit(&verdict.owner, self.rules.owner_limit());
         let rule = RuleKey { rule: verdict.rule.unwrap_or_default(), evidence: verdict.evidence };
-        Some(Sentence { facts, owner, rule })
+        Ok(Sentence { facts, owner, rule, refusal: verdict.refusal })
     }
 }
 
@@ -234,6 +239,13 @@ impl Claims {
         self.processes.get(&key)?.places.get(uuid)?.ticket.get()
     }
 
+    /// The facts of a process, and what was last said of it on a GPU.
+    pub fn known(&self, key: ProcessKey, uuid: &Arc<str>) -> (Option<Arc<Facts>>, Option<Remark>) {
+        let process = self.processes.get(&key);
+        let place = process.and_then(|process| process.places.get(uuid));
+        (process.and_then(|process| process.facts.clone()), place.map(|place| place.remark.clone()))
+    }
+
     /// When a process ended, if it has.
     pub fn ended(&self, key: ProcessKey) -> Option<Microseconds> {
         self.processes.get(&key)?.ended
@@ -271,6 +283,13 @@ impl Claims {
         idle
     }
 
+    /// How many processes, places and series there are.
+    #[cfg(test)]
+    pub fn held(&self) -> [usize; 3] {
+        let places = self.processes.values().map(|process| process.places.len()).sum();
+        [self.processes.len() + self.by_pid.len(), places, self.register.iter().count()]
+    }
+
     fn judge_everywhere(&mut self, key: ProcessKey, cards: &[&Card]) -> Vec<Opened> {
         let is_here = |card: &&&Card| {
             self.processes.get(&key).is_some_and(|process| process.places.contains_key(&card.uuid))
@@ -282,9 +301,17 @@ impl Claims {
     /// Reaches the verdict of a process on a GPU, if its facts are there and nothing it needs is pending.
     fn judge(&mut self, key: ProcessKey, card: &Card) -> Option<Opened> {
         let process = self.processes.get_mut(&key).filter(|process| !process.stale)?;
-        let Sentence { facts, owner, rule } = self.court.judge(process.facts.as_deref()?, card)?;
-        let role = if self.court.rules.ignores(&facts) { Role::Ignored } else { Role::Holder };
         let place = process.places.get_mut(&card.uuid)?;
+        let sentence = match self.court.judge(process.facts.as_deref()?, card) {
+            Ok(sentence) => sentence,
+            Err(field) => {
+                place.remark = Remark { waits_for: Some(field), refusal: None };
+                return None;
+            }
+        };
+        let Sentence { facts, owner, rule, refusal } = sentence;
+        place.remark = Remark { waits_for: None, refusal };
+        let role = if self.court.rules.ignores(&facts) { Role::Ignored } else { Role::Holder };
         let enter = |labels: Option<SeriesLabels>| labels.and_then(|labels| self.register.enter(labels));
         let series = *place.series.get_or_insert_with(|| labels(key, card, &facts, &owner).map(enter));
         let billing = place.decide(Billing { owner, rule, role, series })?;
@@ -306,7 +333,7 @@ fn labels(key: ProcessKey, card: &Card, facts: &Facts, owner: &Owner) -> [Option
 }
 
 /// A process's facts, with those of the GPU it is on.
-fn on_gpu(facts: &Facts, card: &Card, host: &str) -> Facts {
+pub fn on_gpu(facts: &Facts, card: &Card, host: &str) -> Facts {
     let mut facts = facts.clone();
     facts.set(Field::Gpu, card.index.to_string());
     facts.set(Field::GpuUuid, &*card.uuid);

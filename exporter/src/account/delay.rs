@@ -209,6 +209,17 @@ impl Delay {
         self.waiting.len()
     }
 
+    /// How many intervals wait and mature, and how many accounts and series the books have.
+    #[cfg(test)]
+    pub fn held(&self) -> [usize; 3] {
+        let books = [&self.live, &self.visible, &self.provisional];
+        let size = |book: &Book| {
+            let owners: usize = book.ledger.gpus().map(|(_, account)| account.owners.len()).sum();
+            owners + book.series.len() + book.rules.len()
+        };
+        [self.waiting.len(), self.maturing.len(), books.into_iter().map(size).sum()]
+    }
+
     /// Everything divided so far.
     #[cfg(test)]
     pub fn live(&self) -> &Book {

@@ -180,7 +180,7 @@ impl Hold {
     }
 
     fn judge(&mut self, card: &Card, claims: &mut Claims) -> Option<Billing> {
-        let Sentence { facts, owner, mut rule } = claims.court.judge(&self.facts, card)?;
+        let Sentence { facts, owner, mut rule, .. } = claims.court.judge(&self.facts, card).ok()?;
         // A process's facts may be the kernel's; these are all a scheduler's word.
         rule.evidence = rule.evidence.map(|evidence| evidence.max(Evidence::Scheduler));
         let series = *self.place.series.get_or_insert_with(|| {

@@ -10,6 +10,7 @@ mod claims;
 mod delay;
 mod gpu;
 mod holdings;
+pub mod occupant;
 pub mod series;
 pub mod snapshot;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use std::time::Duration;
 pub use accountant::Accountant;
 use book::Book;
 pub use calls::Calls;
+pub use claims::on_gpu;
 pub use gpu::{IdleBasis, Latest};
 use snapshot::Snapshot;
 use wattribute::facts::ProcessKey;
@@ -66,6 +68,7 @@ pub struct Config {
     pub host: String,
     pub process_series: usize,
     pub workload_series: usize,
+    pub detail: occupant::Detail,
 }
 
 /// The stages before and after.

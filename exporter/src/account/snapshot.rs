@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use wattribute::facts::ProcessKey;
 use wattribute::owner::Owner;
+use wattribute::rules::RuleSet;
 use wattribute::split::Basis;
 
 use super::book::Book;
 use super::claims::Billing;
 use super::delay::Settled;
 use super::gpu::{Gpu, Latest};
+use super::occupant::Occupant;
 use super::series::{SeriesId, SeriesLabels};
 use super::{Calls, Progress};
 use crate::clock::{self, Now};
@@ -28,6 +30,8 @@ pub struct Snapshot {
     /// The labels of the series in the books.
     pub series: BTreeMap<SeriesId, Arc<SeriesLabels>>,
     pub gpus: Vec<GpuView>,
+    /// Those by which the verdicts were reached.
+    pub rules: Arc<RuleSet>,
     pub progress: BTreeMap<Arc<str>, Progress>,
     pub failures: BTreeMap<&'static str, u64>,
     pub calls: Calls,
@@ -59,6 +63,8 @@ pub struct GpuView {
     pub teams: BTreeMap<Owner, TeamView>,
     /// Processes that have a series of their own.
     pub processes: Vec<ProcessView>,
+    /// All processes; none unless single processes are to be shown.
+    pub occupants: Vec<Occupant>,
 }
 
 /// An owner's processes on a GPU, live.
@@ -85,7 +91,8 @@ impl GpuView {
     /// A GPU that has not answered yet.
     pub fn new(card: Card) -> Self {
         let (watts, teams, processes) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        Self { card, up: false, latest: None, basis: None, watts, teams, processes }
+        let occupants = Vec::new();
+        Self { card, up: false, latest: None, basis: None, watts, teams, processes, occupants }
     }
 
     /// Takes over the readings and the occupants of now. Nobody is on a GPU that does not answer.
@@ -93,6 +100,7 @@ impl GpuView {
         self.latest = gpu.latest;
         self.teams.clear();
         self.processes.clear();
+        self.occupants.clear();
         if !self.up {
             return self.watts.clear();
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wattribute::facts::{Facts, Field, ProcessKey};
+use wattribute::facts::{Fact, Facts, Field, ProcessKey};
 
 use super::parse::Job;
 use super::roster::{Question, Roster};
@@ -129,6 +129,8 @@ impl Desk {
                     Some(heard) => self.learn(process, heard, now),
                     None => {
                         self.move_to(process, None, now);
+                        let is_awaited = facts.get(&Field::JobId) == Fact::Pending;
+                        let facts = if is_awaited { Arc::new(pending(&facts)) } else { facts };
                         vec![Event::Facts { process, generation, facts }]
                     }
                 }
@@ -147,7 +149,8 @@ impl Desk {
         let due = self.jobs.iter().filter(|(_, case)| case.answer.is_none() || case.idle.is_none());
         let due = due.min_by_key(|(job, case)| (case.due, **job));
         let due = due.map(|(job, case)| (case.due, Question::Job(*job)));
-        let first = due.into_iter().chain(self.roster.as_ref().map(Roster::next)).min_by_key(|(due, _)| *due);
+        let first =
+            due.into_iter().chain(self.roster.as_ref().and_then(Roster::next)).min_by_key(|(due, _)| *due);
         let Some((due, question)) = first else { return Next::Wait(None) };
         let at = self.free.map_or(due, |free| free.max(due));
         if at > now { Next::Wait(Some(at)) } else { Next::Ask(question) }
@@ -163,8 +166,8 @@ impl Desk {
     }
 
     /// What the jobs of this node hold now, if it is not what was told last.
-    pub fn allocations(&mut self) -> Option<Allocations> {
-        self.roster.as_mut().and_then(Roster::news)
+    pub fn allocations(&mut self) -> Vec<Allocations> {
+        self.roster.as_mut().map(Roster::news).unwrap_or_default()
     }
 
     /// What came of a question; gives what is to be told.

@@ -14,22 +14,27 @@ mod desk_tests;
 mod gres;
 mod hostlist;
 mod parse;
+mod prolog;
 mod roster;
 #[cfg(test)]
 mod roster_tests;
 mod scontrol;
+mod stepd;
 #[cfg(test)]
 mod tests;
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use desk::{Desk, FIELDS, Next};
 pub use desk::{job_of, pending, set_job};
-use roster::{Question, Roster};
+use prolog::Prolog;
+use roster::{Question, Roster, Service};
 pub use scontrol::{Answer, Scontrol};
+use stepd::Stepd;
 use wattribute::facts::ProcessKey;
 use wattribute::rules::RuleSet;
 
@@ -54,6 +59,8 @@ struct Office {
     news: Condvar,
     tell: Tell<Event>,
     hold: Tell<Allocations>,
+    /// For the identify stage's thread alone: it reads files.
+    stepd: Mutex<Stepd>,
     /// Whether there is a `scontrol` to ask.
     open: bool,
 }
@@ -61,6 +68,18 @@ struct Office {
 /// Whether these rules name a field that only Slurm knows.
 pub fn is_wanted(rules: &RuleSet) -> bool {
     FIELDS.iter().any(|field| rules.wants(field))
+}
+
+/// How often the prolog's files are read.
+const PROLOG_PERIOD: Duration = Duration::from_secs(3);
+
+/// Where the stage finds what it needs.
+pub struct Places {
+    /// Slurm's programs, if there are any.
+    pub scontrol: Option<Scontrol>,
+    pub procfs: PathBuf,
+    /// The folder of the prolog's files, if there is one.
+    pub job_mapping: Option<PathBuf>,
 }
 
 /// What the stage tells.
@@ -76,20 +95,28 @@ pub struct Ears {
 /// # Errors
 /// Where `begin` fails, or the kernel gives no thread.
 pub fn spawn<W>(
-    scontrol: Option<Scontrol>,
+    Places { scontrol, procfs, job_mapping }: Places,
     Ears { tell, hold }: Ears,
     begin: impl FnOnce(Box<dyn Fn(Event) -> bool + Send>) -> io::Result<W>,
 ) -> io::Result<Slurm<W>> {
     let open = scontrol.is_some();
-    let can_list = scontrol.as_ref().is_some_and(Scontrol::can_list);
-    let roster = can_list.then(|| Roster::new(node_names(), Instant::now()));
-    let (desk, news) = (Mutex::new(Some(Desk::new(roster))), Condvar::new());
-    let office = Arc::new(Office { desk, news, tell, hold, open });
+    let service = match &scontrol {
+        Some(scontrol) if scontrol.can_list() => Service::Lists,
+        Some(_) => Service::Jobs,
+        None => Service::None,
+    };
+    let roster = Roster::new(node_names(), service, Instant::now());
+    let (desk, news) = (Mutex::new(Some(Desk::new(Some(roster)))), Condvar::new());
+    let office = Arc::new(Office { desk, news, tell, hold, stepd: Mutex::new(Stepd::new(procfs)), open });
     let front = Arc::clone(&office);
     let identify = begin(Box::new(move |event| front.pass(event)))?;
     if let Some(scontrol) = scontrol {
         let office = Arc::clone(&office);
         thread::Builder::new().name("slurm".into()).spawn(move || office.work(scontrol))?;
+    }
+    if let Some(folder) = job_mapping {
+        let office = Arc::clone(&office);
+        thread::Builder::new().name("prolog".into()).spawn(move || office.follow(Prolog::new(folder)))?;
     }
     Ok(Slurm { identify, office })
 }
@@ -116,7 +143,7 @@ impl<W: Watch> Watch for Slurm<W> {
             desk.want(wanted && self.office.open);
             desk.roster.iter_mut().for_each(|roster| roster.want(generation));
             // Where nobody listens the stage is about to end.
-            let _ = desk.allocations().is_none_or(|held| (self.office.hold)(held));
+            let _ = desk.allocations().into_iter().all(|held| (self.office.hold)(held));
         });
         self.identify.want(rules, generation);
     }
@@ -143,11 +170,19 @@ impl Office {
 
     /// Passes an event on. It is told under the lock, so that all are told in the order in which they were decided.
     fn pass(&self, event: Event) -> bool {
+        let event = self.resolve(event);
         let mut desk = self.lock();
         let Some(desk) = desk.as_mut() else { return (self.tell)(event) };
         let told = desk.hear(event, Instant::now()).into_iter().all(|event| (self.tell)(event));
         self.news.notify_one();
         told
+    }
+
+    /// With the job of a SLUID.
+    fn resolve(&self, event: Event) -> Event {
+        let Event::Facts { process, generation, facts } = event else { return event };
+        let resolved = self.stepd.lock().unwrap_or_else(PoisonError::into_inner).resolve(&facts);
+        Event::Facts { process, generation, facts: resolved.map_or(facts, Arc::new) }
     }
 
     /// The thread: asks one question after the other until the stage stops.
@@ -163,9 +198,30 @@ impl Office {
             list.into_iter().for_each(|list| desk.list(list, now));
             let events = answer.map(|(job, answer)| desk.answer(job, answer, now)).unwrap_or_default();
             let told = events.into_iter().all(|event| (self.tell)(event));
-            if !told || !desk.allocations().is_none_or(|held| (self.hold)(held)) {
+            if !told || !desk.allocations().into_iter().all(|held| (self.hold)(held)) {
                 return;
             }
+        }
+    }
+
+    /// The thread of the prolog's files: reads them until the stage stops.
+    fn follow(&self, mut prolog: Prolog) {
+        loop {
+            let mapping = prolog.read();
+            {
+                let mut desk = self.lock();
+                let Some(desk) = desk.as_mut() else { return };
+                let roster = desk.roster.as_mut();
+                roster
+                    .zip(mapping)
+                    .into_iter()
+                    .for_each(|(roster, mapping)| roster.map(mapping, Instant::now()));
+                if !desk.allocations().into_iter().all(|held| (self.hold)(held)) {
+                    return;
+                }
+                self.news.notify_one();
+            }
+            thread::sleep(PROLOG_PERIOD);
         }
     }
 

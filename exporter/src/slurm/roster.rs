@@ -12,6 +12,7 @@ use wattribute::facts::{Facts, Field};
 use super::desk::{FIELDS, back_off};
 use super::gres;
 use super::parse::Job;
+use super::prolog::Mapping;
 use super::scontrol::Answer;
 use crate::allocation::{Allocation, Allocations, Device};
 
@@ -39,7 +40,11 @@ pub struct Roster {
     /// What this node may be called.
     names: Vec<String>,
     generation: u64,
+    /// Whether there is anybody to ask, and whether for lists too.
+    service: Service,
     jobs: BTreeMap<u32, Post>,
+    /// What the prolog's files say, apart from what Slurm lists.
+    mapping: Option<Mapping>,
     /// When the list in force was given.
     listed: Option<Instant>,
     /// When to list next.
@@ -50,11 +55,22 @@ pub struct Roster {
     untold: bool,
 }
 
+/// What Slurm's programs can be asked here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// For the jobs on this node, and of each.
+    Lists,
+    /// Of a job.
+    Jobs,
+    /// Nothing.
+    None,
+}
+
 /// A job on this node.
 #[derive(Debug)]
 struct Post {
-    /// When it began, as Slurm writes it.
-    since: String,
+    /// When it began, as Slurm writes it; `None` for one that only the prolog names.
+    since: Option<String>,
     /// `None`: not yet. `Some(None)`: Slurm says nothing of it.
     answer: Option<Option<Job>>,
     /// When to ask.
@@ -65,10 +81,12 @@ struct Post {
 
 impl Roster {
     /// Of the node with one of these names.
-    pub fn new(names: Vec<String>, now: Instant) -> Self {
+    pub fn new(names: Vec<String>, service: Service, now: Instant) -> Self {
         Self {
             names,
             generation: 0,
+            service,
+            mapping: None,
             jobs: BTreeMap::new(),
             listed: None,
             due: now,
@@ -80,17 +98,28 @@ impl Roster {
     /// New rules: what is held is told again.
     pub fn want(&mut self, generation: u64) {
         self.generation = generation;
-        self.untold = self.listed.is_some();
+        self.untold = self.listed.is_some() || self.mapping.is_some();
+    }
+
+    /// What the prolog's files say now.
+    pub fn map(&mut self, mapping: Mapping, now: Instant) {
+        if self.mapping.as_ref() == Some(&mapping) {
+            return;
+        }
+        self.jobs.retain(|job, post| post.since.is_some() || mapping.contains_key(job));
+        for job in mapping.keys() {
+            self.jobs.entry(*job).or_insert(Post { since: None, answer: None, due: now, failures: 0 });
+        }
+        (self.mapping, self.untold) = (Some(mapping), true);
     }
 
     /// What is to be asked next, and when.
-    pub fn next(&self) -> (Instant, Question) {
-        let asked = self.jobs.iter().filter(|(_, post)| post.answer.is_none());
+    pub fn next(&self) -> Option<(Instant, Question)> {
+        let asked =
+            self.jobs.iter().filter(|(_, post)| post.answer.is_none() && self.service != Service::None);
         let asked = asked.map(|(job, post)| (post.due, Question::Job(*job)));
-        asked
-            .min_by_key(|(due, _)| *due)
-            .filter(|(due, _)| *due <= self.due)
-            .unwrap_or((self.due, Question::List))
+        let list = (self.service == Service::Lists).then_some((self.due, Question::List));
+        asked.chain(list).min_by_key(|(due, _)| *due)
     }
 
     /// What is known of a job.
@@ -122,11 +151,19 @@ impl Roster {
         let mut jobs = BTreeMap::new();
         for (job, since) in list {
             let post = match self.jobs.remove(&job) {
-                Some(post) if post.since == since => post,
-                Some(_) => Post { since, answer: None, due: now, failures: 0 },
-                None => Post { since, answer: known(job).map(Some), due: now, failures: 0 },
+                Some(post) if post.since.as_ref() == Some(&since) => post,
+                Some(Post { answer, since: None, .. }) => {
+                    Post { since: Some(since), answer, due: now, failures: 0 }
+                }
+                Some(_) => Post { since: Some(since), answer: None, due: now, failures: 0 },
+                None => Post { since: Some(since), answer: known(job).map(Some), due: now, failures: 0 },
             };
             jobs.insert(job, post);
+        }
+        for (job, post) in std::mem::take(&mut self.jobs) {
+            if self.mapping.as_ref().is_some_and(|mapping| mapping.contains_key(&job)) {
+                jobs.insert(job, Post { since: None, ..post });
+            }
         }
         self.untold |=
             is_first || !before.iter().eq(jobs.keys()) || jobs.values().any(|post| post.answer.is_none());
@@ -142,7 +179,11 @@ impl Roster {
         self.due = now + back_off(self.failures, LONGEST);
         self.failures += 1;
         if self.listed.is_some_and(|listed| now >= listed + STALE) && !self.jobs.is_empty() {
-            self.jobs.clear();
+            let mapping = self.mapping.as_ref();
+            self.jobs.retain(|job, post| {
+                post.since = None;
+                mapping.is_some_and(|mapping| mapping.contains_key(job))
+            });
             self.untold = true;
         }
     }
@@ -160,21 +201,50 @@ impl Roster {
                 post.answer = Some(Some(said.clone()));
             }
             // What has left the controller's memory was what it was.
-            Answer::Unknown => drop(post.answer.get_or_insert(None)),
+            Answer::Unknown => {
+                self.untold |= post.answer.is_none();
+                post.answer.get_or_insert(None);
+            }
         }
     }
 
-    /// What is held now, if it is not what was told last.
-    pub fn news(&mut self) -> Option<Allocations> {
+    /// What is held now, by Slurm's list and by the prolog's files, if it is not what was told last.
+    pub fn news(&mut self) -> Vec<Allocations> {
         if !std::mem::take(&mut self.untold) {
-            return None;
+            return Vec::new();
         }
-        let known = self.jobs.iter().filter_map(|(id, post)| Some((*id, post.answer.as_ref()?.as_ref()?)));
-        let held = known.filter_map(|(id, job)| {
-            let allocations = self.allocations(id, job);
-            (!allocations.is_empty()).then(|| (format!("slurm:{id}").into(), allocations))
+        let listed = self.listed.map(|_| self.say("slurm", self.by_list()));
+        let mapped = self.mapping.as_ref().map(|mapping| self.say("prolog", self.by_prolog(mapping)));
+        listed.into_iter().chain(mapped).collect()
+    }
+
+    fn say(&self, source: &'static str, held: BTreeMap<Arc<str>, Vec<Allocation>>) -> Allocations {
+        Allocations { source, generation: self.generation, held }
+    }
+
+    fn by_list(&self) -> BTreeMap<Arc<str>, Vec<Allocation>> {
+        let listed = self.jobs.iter().filter(|(_, post)| post.since.is_some());
+        let known = listed.filter_map(|(id, post)| Some((*id, post.answer.as_ref()?.as_ref()?)));
+        let held = known.map(|(id, job)| (format!("slurm:{id}").into(), self.allocations(id, job)));
+        held.filter(|(_, allocations)| !allocations.is_empty()).collect()
+    }
+
+    fn by_prolog(&self, mapping: &Mapping) -> BTreeMap<Arc<str>, Vec<Allocation>> {
+        let held = mapping.iter().map(|(id, devices)| {
+            let answer = self.jobs.get(id).and_then(|post| post.answer.as_ref());
+            let facts = Arc::new(match answer {
+                Some(Some(job)) => facts(*id, job),
+                None if self.service != Service::None => awaited(*id),
+                Some(None) | None => named(*id),
+            });
+            let allocation = |device: &Device| Allocation {
+                device: device.clone(),
+                replicas: 1,
+                facts: Arc::clone(&facts),
+            };
+            (format!("slurm:{id}").into(), devices.iter().map(allocation).collect())
         });
-        Some(Allocations { source: "slurm", generation: self.generation, held: held.collect() })
+        held.collect()
     }
 
     fn allocations(&self, id: u32, job: &Job) -> Vec<Allocation> {
@@ -195,9 +265,7 @@ impl Roster {
 
 /// What Slurm says of a job's holder.
 fn facts(id: u32, job: &Job) -> Facts {
-    let mut facts = Facts::default();
-    facts.set(Field::Scheduler, "slurm");
-    facts.set(Field::JobId, id.to_string());
+    let mut facts = named(id);
     facts.set(Field::Uid, job.uid.to_string());
     facts.set(Field::User, &*job.user);
     facts.set(Field::Gid, job.gid.map(|gid| gid.to_string()).unwrap_or_default());
@@ -205,5 +273,21 @@ fn facts(id: u32, job: &Job) -> Facts {
     for (field, value) in FIELDS.into_iter().zip(job.fields()) {
         facts.set(field, value);
     }
+    facts
+}
+
+/// Of a job's holder, before Slurm has said anything.
+fn awaited(id: u32) -> Facts {
+    let mut facts = named(id);
+    let own = [Field::Uid, Field::User, Field::Gid, Field::Group];
+    own.into_iter().chain(FIELDS).for_each(|field| facts.set_pending(field));
+    facts
+}
+
+/// Of a job's holder, where there is nobody to ask, or Slurm does not know the job.
+fn named(id: u32) -> Facts {
+    let mut facts = Facts::default();
+    facts.set(Field::Scheduler, "slurm");
+    facts.set(Field::JobId, id.to_string());
     facts
 }

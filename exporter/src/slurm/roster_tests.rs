@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use wattribute::facts::Field;
 
 use super::parse::{Job, Share};
-use super::roster::{Question, Roster};
+use super::roster::{Question, Roster, Service};
 use super::scontrol::Answer;
 use crate::allocation::{Allocations, Device};
 
@@ -17,7 +17,7 @@ struct Day {
 impl Day {
     fn new() -> Self {
         let begin = Instant::now();
-        Self { roster: Roster::new(vec!["gpu01".into()], begin), begin }
+        Self { roster: Roster::new(vec!["gpu01".into()], Service::Lists, begin), begin }
     }
 
     fn at(&self, second: u64) -> Instant {
@@ -40,7 +40,7 @@ impl Day {
 
     #[track_caller]
     fn check_next(&self, second: u64, question: Question) {
-        assert_eq!(self.roster.next(), (self.at(second), question));
+        assert_eq!(self.roster.next(), Some((self.at(second), question)));
     }
 
     /// What is told now: holders and the indices of their GPUs; `None` is nothing new.
@@ -51,7 +51,7 @@ impl Day {
             Device::Uuid(_) => panic!("Slurm knows no UUIDs"),
         };
         let told = self.roster.news();
-        let told: Option<Vec<(&str, Vec<u32>)>> = told.as_ref().map(|told: &Allocations| {
+        let told: Option<Vec<(&str, Vec<u32>)>> = told.first().map(|told: &Allocations| {
             told.held
                 .iter()
                 .map(|(name, all)| (&**name, all.iter().map(|one| index(&one.device)).collect()))
@@ -144,7 +144,8 @@ fn for_new_rules_all_is_told_again() {
     day.answer(0, 7, "gpu:1(IDX:0)");
     day.check_news(Some(&[("slurm:7", &[0])]));
     day.roster.want(5);
-    assert_eq!(day.roster.news().map(|told| (told.generation, told.held.len())), Some((5, 1)));
+    let told: Vec<_> = day.roster.news().iter().map(|told| (told.generation, told.held.len())).collect();
+    assert_eq!(told, [(5, 1)]);
 }
 
 #[test]
@@ -163,8 +164,8 @@ fn what_slurm_says_of_the_holder_is_all_known() {
     let mut day = Day::new();
     day.list(0, &[(7, AT)]);
     day.answer(0, 7, "shard:2(IDX:0)");
-    let told = day.roster.news().expect("an allocation");
-    let one = &told.held["slurm:7"][0];
+    let told = day.roster.news();
+    let one = &told[0].held["slurm:7"][0];
     assert_eq!(one.replicas, 2);
     let facts: Vec<String> =
         one.facts.iter().map(|(field, value)| format!("{field}={}", value.unwrap_or("?"))).collect();
@@ -172,4 +173,34 @@ fn what_slurm_says_of_the_holder_is_all_known() {
                 slurm_partition=gpu slurm_job_name=x";
     assert_eq!(facts.join(" "), want);
     assert_eq!(one.facts.text(&Field::SlurmAccount), "astro");
+}
+
+#[test]
+fn a_job_of_the_prolog_is_asked_of_and_pending_until_the_answer() {
+    let mut day = Day::new();
+    day.roster.list(None, |_| None, day.at(0));
+    day.roster.map([(7, vec![Device::Uuid("MIG-a".into())])].into(), day.at(0));
+    let account = |told: &[Allocations]| match told {
+        [only] if only.source == "prolog" => {
+            format!("{:?}", only.held["slurm:7"][0].facts.get(&Field::SlurmAccount))
+        }
+        other => format!("{other:?}"),
+    };
+    assert_eq!(account(&day.roster.news()), "Pending");
+    day.check_next(0, Question::Job(7));
+    day.answer(0, 7, "gpu:1(IDX:0)");
+    assert_eq!(account(&day.roster.news()), "Known(\"astro\")");
+    day.roster.map([].into(), day.at(3));
+    assert!(day.roster.news().iter().all(|told| told.held.is_empty()));
+    day.check_next(1, Question::List);
+}
+
+#[test]
+fn where_nobody_can_be_asked_a_job_of_the_prolog_has_its_number_alone() {
+    let mut roster = Roster::new(vec![], Service::None, Instant::now());
+    roster.map([(7, vec![Device::Index(0)])].into(), Instant::now());
+    let told = roster.news();
+    let facts = &told[0].held["slurm:7"][0].facts;
+    assert_eq!(facts.iter().map(|(_, value)| value).collect::<Vec<_>>(), [Some("slurm"), Some("7")]);
+    assert_eq!(roster.next(), None);
 }

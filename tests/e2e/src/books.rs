@@ -3,11 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use fake_nvml::Journal;
 
 use crate::exporter::Exporter;
 use crate::text::{Sample, Scrape};
+use crate::wait::PATIENCE;
 
 /// Counters that are not accounts: they count what this run of the exporter did, and begin with it.
 const OF_THE_RUN: &[&str] =
@@ -17,6 +20,11 @@ const OF_THE_RUN: &[&str] =
 const DEVICE: &str = "wattribute_gpu_energy_joules_total";
 /// The energy of each owner on each GPU.
 const TEAM: &str = "wattribute_team_energy_joules_total";
+/// The time that the accounts cover, by GPU and owner.
+const HELD: &str = "wattribute_team_gpu_held_seconds_total";
+
+/// How long [`Auditor::until`] waits between two scrapes.
+const PAUSE: Duration = Duration::from_millis(200);
 
 type Series = (String, BTreeMap<String, String>);
 
@@ -24,6 +32,10 @@ type Series = (String, BTreeMap<String, String>);
 #[derive(Debug, Default)]
 pub struct Auditor {
     last: BTreeMap<Series, f64>,
+    /// Up to when each GPU's accounts went in the last scrape: the time they covered, in s.
+    covered: BTreeMap<String, f64>,
+    /// How long the exporter shows a new account at 0.
+    zero_lasts: Duration,
     /// How many scrapes it has seen.
     pub scrapes: usize,
 }
@@ -36,8 +48,41 @@ impl Auditor {
     #[track_caller]
     pub fn scrape(&mut self, exporter: &Exporter) -> Scrape {
         let scrape = exporter.scrape();
+        self.zero_lasts = exporter.zero_lasts();
         self.see(&scrape);
         scrape
+    }
+
+    /// Scrapes and looks until a claim holds; gives the scrape of which it does.
+    ///
+    /// # Panics
+    /// As [`Auditor::scrape`]; or when the claim does not hold within a minute.
+    #[track_caller]
+    pub fn until(&mut self, exporter: &Exporter, what: &str, claim: impl Fn(&Scrape) -> bool) -> Scrape {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let is_last = Instant::now() >= deadline;
+            let scrape = self.scrape(exporter);
+            if claim(&scrape) {
+                return scrape;
+            }
+            assert!(!is_last, "{what}: not within {PATIENCE:?}\n{}{}", accounts(&scrape), exporter.stderr());
+            sleep(PAUSE);
+        }
+    }
+
+    /// Scrapes and looks for so long; gives the last scrape.
+    ///
+    /// # Panics
+    /// As [`Auditor::scrape`].
+    #[track_caller]
+    pub fn watch(&mut self, exporter: &Exporter, time: Duration) -> Scrape {
+        let begin = Instant::now();
+        while begin.elapsed() < time {
+            self.scrape(exporter);
+            sleep(PAUSE);
+        }
+        self.scrape(exporter)
     }
 
     /// Looks at the next scrape.
@@ -48,17 +93,46 @@ impl Auditor {
     #[track_caller]
     pub fn see(&mut self, scrape: &Scrape) {
         check_conservation(scrape);
+        let is_close = self.is_close(scrape);
         for sample in scrape.samples.iter().filter(|sample| is_account(sample)) {
             let series = (sample.name.clone(), sample.labels.clone());
             let value = sample.number();
             let before = self.last.get(&series).copied().unwrap_or(0.0);
             assert!(value >= before, "{series:?} fell from {before} to {value}");
             let is_born = !self.last.contains_key(&series);
-            assert!(!is_born || value == 0.0, "{series:?} began at {value} in scrape {}", self.scrapes);
+            let is_late = is_born && is_close && value > 0.0;
+            assert!(!is_late, "{series:?} began at {value} in scrape {}", self.scrapes);
             self.last.insert(series, value);
         }
         self.scrapes += 1;
     }
+
+    /// Whether the accounts have moved on so little since the last scrape that what is new must still be at 0. Where
+    /// this test or the exporter had to wait for the machine, its time at 0 may be over.
+    fn is_close(&mut self, scrape: &Scrape) -> bool {
+        let now = covered(scrape);
+        let before = |uuid: &String| self.covered.get(uuid).copied().unwrap_or(0.0);
+        let most = now.iter().map(|(uuid, seconds)| seconds - before(uuid)).fold(0.0, f64::max);
+        self.covered = now;
+        // Accounts move on by whole intervals, and these are never exact.
+        most <= self.zero_lasts.as_secs_f64() * 1.1
+    }
+}
+
+/// The time that the accounts of each GPU cover, as exposed, in s: how far they had come, whatever the machine did.
+#[must_use]
+pub fn covered(scrape: &Scrape) -> BTreeMap<String, f64> {
+    let mut covered = BTreeMap::new();
+    for sample in scrape.find(HELD, &[]) {
+        *covered.entry(sample.labels["uuid"].clone()).or_default() += sample.number();
+    }
+    covered
+}
+
+/// What a person needs to see of a scrape in which something is amiss.
+fn accounts(scrape: &Scrape) -> String {
+    let all = scrape.samples.iter().filter(|sample| is_account(sample) && sample.number() > 0.0);
+    all.map(|sample| format!("{} {:?} {}\n", sample.name, sample.labels, sample.number())).collect()
 }
 
 fn is_account(sample: &Sample) -> bool {
@@ -168,6 +242,28 @@ mod tests {
     #[should_panic(expected = "began at")]
     fn a_series_that_begins_above_zero_is_found() {
         Auditor::default().see(&scrape("2.5", "0.5", "3"));
+    }
+
+    /// A new series above 0, after the accounts have moved on by so many seconds, where zeros last two.
+    fn see_after(seconds: u32) {
+        let mut auditor = Auditor { zero_lasts: Duration::from_secs(2), ..Auditor::default() };
+        let mut later = scrape("2.5", "0.5", "3");
+        let text = format!("# TYPE {HELD} counter\n{HELD}{{uuid=\"G\",team=\"a\"}} {seconds}\n");
+        let held = Scrape::parse(&text, Format::Classic).expect("well formed");
+        auditor.last.insert((HELD.into(), held.samples[0].labels.clone()), 0.0);
+        later.samples.extend(held.samples);
+        auditor.see(&later);
+    }
+
+    #[test]
+    #[should_panic(expected = "began at")]
+    fn a_zero_that_was_to_be_seen_is_missed() {
+        see_after(2);
+    }
+
+    #[test]
+    fn a_zero_that_nobody_can_have_seen_is_not_missed() {
+        see_after(3);
     }
 
     #[test]

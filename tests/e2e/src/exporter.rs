@@ -14,9 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::http::{self, Response};
 use crate::scratch::Scratch;
 use crate::text::{Format, Scrape};
-use crate::wait::{eventually, free_address};
-
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::wait::{PATIENCE, eventually, free_address};
 
 /// How the exporter is started; what is not given is left to its defaults.
 #[derive(Clone, Debug, Default)]
@@ -124,7 +122,7 @@ impl Exporter {
     /// When it ends before it is ready.
     ///
     /// # Panics
-    /// When it cannot be started, or is neither ready nor gone within 30 s.
+    /// When it cannot be started, or is neither ready nor gone within a minute.
     #[track_caller]
     pub fn start(scratch: &Scratch, flags: Flags) -> Result<Self, Exit> {
         let (address, log) = (free_address(), scratch.path("exporter.log"));
@@ -149,6 +147,13 @@ impl Exporter {
         self.address
     }
 
+    /// How long it shows an account at 0 at least, before there is energy in it: half the exposition delay.
+    #[must_use]
+    pub fn zero_lasts(&self) -> Duration {
+        let default = Duration::from_secs(if self.flags.source.is_some() { 5 } else { 60 });
+        self.flags.exposition_delay.unwrap_or(default) / 2
+    }
+
     /// Its pid.
     #[must_use]
     pub fn pid(&self) -> u32 {
@@ -164,7 +169,7 @@ impl Exporter {
     /// Gets a path.
     ///
     /// # Errors
-    /// Where it does not answer within ten seconds.
+    /// Where it does not answer within half a minute.
     pub fn get(&self, path: &str, headers: &[(&str, &str)]) -> io::Result<Response> {
         http::get(self.address, path, headers)
     }
@@ -207,7 +212,7 @@ impl Exporter {
     /// Waits until it has ended.
     ///
     /// # Panics
-    /// When it has not within 30 s.
+    /// When it has not within a minute.
     #[track_caller]
     pub fn wait(&mut self) -> Exit {
         let status = eventually(PATIENCE, "the exporter ends", || self.child.try_wait().ok().flatten());

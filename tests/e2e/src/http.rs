@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An answer; the body as it came, apart from chunks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Response {
 /// Gets a path, with these headers.
 ///
 /// # Errors
-/// Where nobody answers within ten seconds, or not in HTTP.
+/// Where nobody answers within half a minute, or not in HTTP.
 pub fn get(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> io::Result<Response> {
     request("GET", address, path, headers)
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::http;
 use crate::tools::require;
-use crate::wait::{eventually, free_address};
+use crate::wait::{PATIENCE, eventually, free_address};
 
 /// Label names and values, `__name__` among them.
 pub type Labels = BTreeMap<String, String>;
@@ -62,7 +62,7 @@ impl Prometheus {
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output).spawn();
         let child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let mut prometheus = Self { child, address, log };
-        eventually(Duration::from_secs(30), "prometheus is ready", || prometheus.ready());
+        eventually(PATIENCE, "prometheus is ready", || prometheus.ready());
         prometheus
     }
 

@@ -4,6 +4,7 @@ mod allocations;
 mod golden;
 mod scenes;
 mod schedules;
+mod week;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -101,6 +102,7 @@ impl World {
             host: "node".into(),
             process_series: 3,
             workload_series: 3,
+            detail: occupant::Detail::Processes,
         };
         let accountant = Accountant::new(config, neighbours, rules(), |enter| {
             let state = state.map(|text| format::read(text).expect("a sound state"));

@@ -8,9 +8,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use wattribute_e2e::{Scratch, eventually, free_address, require};
-
-const SOON: Duration = Duration::from_secs(30);
+use wattribute_e2e::{PATIENCE, Scratch, eventually, free_address, require};
 
 /// Runs until it is dropped, with its jobs.
 pub struct Cluster {
@@ -33,6 +31,12 @@ impl Cluster {
         let hostname = fs::read_to_string("/proc/sys/kernel/hostname").expect("a name");
         let conf = config(&folder.path(""), hostname.trim().split('.').next().expect("a name"));
         folder.write("slurm.conf", &conf);
+        // Slurm counts files, and does not look at what is in them.
+        let gpus = [folder.write("gpu0", ""), folder.write("gpu1", "")];
+        folder.write(
+            "gres.conf",
+            &gpus.map(|gpu| format!("Name=gpu Type=h100 File={}\n", gpu.display())).concat(),
+        );
         fs::create_dir(folder.path("state")).expect("a folder");
         fs::create_dir(folder.path("spool")).expect("a folder");
         let mut this = Self { daemons: Vec::new(), folder };
@@ -40,7 +44,7 @@ impl Cluster {
         for daemon in ["slurmctld", "slurmd"] {
             this.daemon(daemon, &["-D".into()]);
         }
-        eventually(SOON, "the node is idle", || {
+        eventually(PATIENCE, "the node is idle", || {
             this.call("sinfo", &["--noheader", "--format=%t"]).contains("idle").then_some(())
         });
         this
@@ -57,8 +61,22 @@ impl Cluster {
         let fixed = ["--parsable", "--output=/dev/null", "--chdir=/", "--wrap=exec sleep 1000"];
         let said = self.call("sbatch", &[&fixed, options].concat());
         let id = said.trim().parse().unwrap_or_else(|_| panic!("sbatch: {said}"));
-        let pid = eventually(SOON, "the job runs", || sleeper(id));
+        let pid = eventually(PATIENCE, "the job runs", || sleeper(id));
         Job { id, pid }
+    }
+
+    /// Starts a job that has a GPU and runs nothing on it; gives the GPU's index in Slurm.
+    #[track_caller]
+    pub fn hold(&self, options: &[&str]) -> (Job, usize) {
+        let job = self.submit(&[&["--gres=gpu:1"], options].concat());
+        let said = self.call("scontrol", &["--details", "show", "job", &job.id.to_string()]);
+        let index = said.split_once("(IDX:").and_then(|(_, rest)| rest.split_once(')')?.0.parse().ok());
+        (job, index.unwrap_or_else(|| panic!("no index: {said}")))
+    }
+
+    /// Ends a job.
+    pub fn cancel(&self, job: &Job) {
+        self.call("scancel", &["--full", &job.id.to_string()]);
     }
 
     /// Munge lets the daemons believe each other's uids.
@@ -78,7 +96,7 @@ impl Cluster {
         ];
         self.daemon("munged", &[&["--foreground".into(), "--force".into()], &files[..]].concat());
         let socket = self.folder.path("munge.socket");
-        eventually(SOON, "munge listens", || socket.exists().then_some(()));
+        eventually(PATIENCE, "munge listens", || socket.exists().then_some(()));
     }
 
     #[track_caller]
@@ -109,7 +127,7 @@ impl Drop for Cluster {
         // Jobs outlive their daemon: they go first. What fails here fails for who has gone already.
         self.call("scancel", &["--user=daemon", "--full"]);
         let begin = Instant::now();
-        while begin.elapsed() < SOON && !self.call("squeue", &["--noheader"]).trim().is_empty() {
+        while begin.elapsed() < PATIENCE && !self.call("squeue", &["--noheader"]).trim().is_empty() {
             sleep(Duration::from_millis(100));
         }
         for daemon in self.daemons.iter_mut().rev() {
@@ -138,11 +156,14 @@ ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SwitchType=switch/none
 MpiDefault=none
-SelectType=select/linear
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+GresTypes=gpu
+SlurmdParameters=config_overrides
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 KillWait=1
-NodeName={host} NodeAddr=127.0.0.1 CPUs=1 State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs=4 Gres=gpu:h100:2 State=UNKNOWN
 PartitionName=gpu Nodes={host} Default=YES MaxTime=INFINITE State=UP
 "
     )

@@ -3,13 +3,13 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod cluster;
+mod holders;
 mod machine;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
-use std::thread::sleep;
 use std::time::Duration;
 
 use cluster::{Cluster, Job};
@@ -29,6 +29,11 @@ rules:
 "#;
 const REPLY: &str = "JobId=7 JobName=train UserId=daemon(1) GroupId=daemon(1) Account=astro QOS=normal Partition=gpu AllocNode:Sid=login:1";
 
+/// An exposition delay in which an answer comes, be the machine slow.
+const LONG: Duration = Duration::from_secs(15);
+/// One in which no answer comes when a program is given five seconds.
+const SHORT: Duration = Duration::from_secs(4);
+
 /// An exporter that watches one process on one GPU.
 struct Watch {
     exporter: Exporter,
@@ -37,13 +42,13 @@ struct Watch {
 }
 
 impl Watch {
-    /// `path` has the `slurm.conf`, or a `scontrol` that stands in for the real one.
-    fn start(scratch: &Scratch, machine: &Machine, pid: u32, path: &Path) -> Self {
+    /// `path` has the `slurm.conf`, or a `scontrol` that stands in for the real one; the delay is the exposition's.
+    fn start(scratch: &Scratch, machine: &Machine, pid: u32, (path, delay): (&Path, Duration)) -> Self {
         let mut scenario = Scenario::starting_now(vec![Gpu::numbered(0)]);
         scenario.loads = vec![Load::constant(pid, 0, 50)];
         let mut flags = Flags {
             rules_files: vec![scratch.write("rules.yaml", RULES)],
-            exposition_delay: Some(Duration::from_secs(6)),
+            exposition_delay: Some(delay),
             others: vec![format!("--path.procfs={}", machine.procfs().display())],
             ..Flags::with_fake(scratch, &scenario)
         };
@@ -55,13 +60,12 @@ impl Watch {
         Self { exporter, scenario, auditor: Auditor::default() }
     }
 
-    /// The last scrape of some seconds, in which every scrape reconciled.
-    fn scrape_for(&mut self, seconds: u32) -> Scrape {
-        for _ in 0..2 * seconds {
-            sleep(Duration::from_millis(500));
-            self.auditor.scrape(&self.exporter);
-        }
-        self.auditor.scrape(&self.exporter)
+    /// The scrape in which a team has paid for a while; it reconciled, and so did every one before.
+    #[track_caller]
+    fn until_it_pays(&mut self, team: &str) -> Scrape {
+        let uuid = &self.scenario.gpus[0].uuid;
+        let pays = |scrape: &Scrape| team_mj(scrape, team, uuid) > 200_000;
+        self.auditor.until(&self.exporter, &format!("{team} pays"), pays)
     }
 
     #[track_caller]
@@ -88,9 +92,8 @@ fn the_account_of_a_real_job_pays() {
     let job =
         cluster.submit(&["--uid=daemon", "--gid=daemon", "--account=astro", "--job-name=train lr=0.1 QOS"]);
     let machine = Machine::with_job(&scratch, job.pid, job.id);
-    let mut watch = Watch::start(&scratch, &machine, job.pid, &cluster.folder());
-    let scrape = watch.scrape_for(10);
-    assert!(watch.energy(&scrape, "astro") > 200_000, "{}", watch.exporter.stderr());
+    let mut watch = Watch::start(&scratch, &machine, job.pid, (&cluster.folder(), LONG));
+    let scrape = watch.until_it_pays("astro");
     assert_eq!((watch.energy(&scrape, "wrong"), watch.energy(&scrape, "unattributed")), (0, 0));
     let labels = [("project", "train lr=0.1 QOS"), ("kind", "active")];
     assert_eq!(scrape.find("wattribute_team_energy_joules_total", &labels).len(), 1);
@@ -114,10 +117,9 @@ fn a_controller_that_is_slow_delays_the_verdict_and_changes_nothing() {
     let scratch = Scratch::new("slurm-slow");
     let process = Process::named("python3").user(1, 1).start();
     let machine = Machine::with_job(&scratch, process.pid(), 7);
-    script(&scratch, &format!("sleep 3; echo '{REPLY}'"));
-    let mut watch = Watch::start(&scratch, &machine, process.pid(), &scratch.path(""));
-    let scrape = watch.scrape_for(10);
-    assert!(watch.energy(&scrape, "astro") > 200_000, "{}", watch.exporter.stderr());
+    script(&scratch, &format!("sleep 2; echo '{REPLY}'"));
+    let mut watch = Watch::start(&scratch, &machine, process.pid(), (&scratch.path(""), LONG));
+    let scrape = watch.until_it_pays("astro");
     assert_eq!((watch.energy(&scrape, "wrong"), watch.energy(&scrape, "unattributed")), (0, 0));
 }
 
@@ -127,14 +129,11 @@ fn a_controller_that_never_answers_leaves_the_energy_unattributed_and_counted() 
     let process = Process::named("python3").user(1, 1).start();
     let machine = Machine::with_job(&scratch, process.pid(), 7);
     script(&scratch, "sleep 1000");
-    let mut watch = Watch::start(&scratch, &machine, process.pid(), &scratch.path(""));
-    let scrape = watch.scrape_for(10);
-    let (lost, said) = (watch.energy(&scrape, "unattributed"), watch.exporter.stderr());
-    assert!(
-        lost > 200_000,
-        "{lost} mJ, {:?}\n{said}",
-        scrape.find("wattribute_identify_failures_total", &[])
-    );
+    let mut watch = Watch::start(&scratch, &machine, process.pid(), (&scratch.path(""), SHORT));
+    watch.until_it_pays("unattributed");
+    let counted = |scrape: &Scrape| {
+        ["slurm_unreachable", "facts_never_came"].iter().all(|reason| failures(scrape, reason) > 0)
+    };
+    let scrape = watch.auditor.until(&watch.exporter, "the failures are counted", counted);
     assert_eq!((watch.energy(&scrape, "wrong"), watch.energy(&scrape, "astro")), (0, 0));
-    assert!(failures(&scrape, "slurm_unreachable") > 0 && failures(&scrape, "facts_never_came") > 0);
 }
