@@ -4,6 +4,10 @@
 use crate::units::{Microseconds, Millijoules, Milliwatts};
 
 const NANOJOULES_PER_MILLIJOULE: u128 = 1_000_000;
+/// A counter that moves does so many times in a second: one that has stood still for longer than this is stuck, ...
+const STUCK_TIME: Microseconds = Microseconds(10_000_000);
+/// ... if power says that at least this much was drawn.
+const STUCK_ENERGY: Millijoules = Millijoules(50_000);
 
 /// What the driver answered when it was asked for the energy counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +62,29 @@ pub struct EnergyMeter {
     last: Option<Reading>,
     /// What power × time left below a whole millijoule, in nanojoules.
     rest: u128,
+    /// The counter stands still.
+    still: Option<Still>,
+    /// Power × time that was booked for a counter which then caught up with less: what it gains next is paid already.
+    ahead: Millijoules,
+}
+
+/// A counter that shows the same value again and again.
+#[derive(Clone, Copy, Debug)]
+struct Still {
+    /// When it was first seen to.
+    since: Microseconds,
+    /// What power says was drawn since, in nanojoules.
+    drawn: u128,
+    /// How much of that has been booked.
+    booked: Millijoules,
+}
+
+impl Still {
+    /// What power says was drawn and has not been booked.
+    fn unbooked(self) -> Millijoules {
+        let drawn = u64::try_from(self.drawn / NANOJOULES_PER_MILLIJOULE).unwrap_or(u64::MAX);
+        Millijoules(drawn).saturating_sub(self.booked)
+    }
 }
 
 impl EnergyMeter {
@@ -70,6 +97,14 @@ impl EnergyMeter {
     /// Continues after an earlier reading, so that the first reading to come closes the gap.
     pub fn resume(&mut self, last: Reading) {
         self.last = Some(last);
+    }
+
+    /// The counter began at zero in the meantime, even if it should by now show more than before: its next value is a
+    /// reset's.
+    pub fn restart(&mut self) {
+        if let Some(Reading { counter: Counter::Value(value), .. }) = &mut self.last {
+            *value = Millijoules(u64::MAX);
+        }
     }
 
     /// The last reading that an interval can start from.
@@ -103,20 +138,50 @@ impl EnergyMeter {
                 disbelieved: Millijoules::ZERO,
             });
         };
+        if value == before {
+            return Some(self.stand_still(last, now));
+        }
+        let still = self.still.take();
         let reset = value < before;
         let gain = if reset { value } else { value - before };
         let metered = Metered {
             elapsed,
-            energy: gain,
+            energy: Millijoules::ZERO,
             source: EnergySource::Counter,
             reset,
             disbelieved: Millijoules::ZERO,
         };
-        if self.is_possible(gain, elapsed) {
-            return Some(metered);
+        if self.is_possible(gain, now.at - still.map_or(last.at, |still| still.since)) {
+            return Some(Metered { energy: self.unpaid(gain, still.filter(|_| !reset)), ..metered });
         }
-        let energy = self.power_times_time(last, now);
+        let energy = self.power_times_time(last, now) + still.map_or(Millijoules::ZERO, Still::unbooked);
         Some(Metered { energy, source: EnergySource::Power, disbelieved: gain, ..metered })
+    }
+
+    /// The counter shows what it showed before: nothing was drawn, or it is stuck and power × time counts.
+    fn stand_still(&mut self, last: Reading, now: Reading) -> Metered {
+        let began = Still { since: last.at, drawn: 0, booked: Millijoules::ZERO };
+        let mut still = self.still.unwrap_or(began);
+        still.drawn += nanojoules(last, now);
+        let is_stuck = now.at - still.since > STUCK_TIME && still.unbooked() + still.booked >= STUCK_ENERGY;
+        let energy = if is_stuck { still.unbooked() } else { Millijoules::ZERO };
+        still.booked += energy;
+        self.still = Some(still);
+        let source = if is_stuck { EnergySource::Power } else { EnergySource::Counter };
+        let elapsed = now.at - last.at;
+        Metered { elapsed, energy, source, reset: false, disbelieved: Millijoules::ZERO }
+    }
+
+    /// What of a gain has not been booked by power × time while the counter stood still. Where it catches up, the gain
+    /// is for all that time; where it only goes on from where it stood, it is for this interval alone.
+    fn unpaid(&mut self, gain: Millijoules, still: Option<Still>) -> Millijoules {
+        let booked = still.map_or(Millijoules::ZERO, |still| still.booked);
+        if gain.0 >= booked.0 / 2 {
+            self.ahead += booked;
+        }
+        let paid = gain.min(self.ahead);
+        self.ahead = self.ahead - paid;
+        gain - paid
     }
 
     /// Whether 1.5 × the maximum power limit for one second more than elapsed could have given this much.
@@ -128,21 +193,23 @@ impl EnergyMeter {
 
     /// The trapezoid between two readings; zero where power is unknown at both ends: nothing is invented.
     fn power_times_time(&mut self, last: Reading, now: Reading) -> Millijoules {
-        let (Some(from), Some(to)) = (last.power.or(now.power), now.power.or(last.power)) else {
-            return Millijoules::ZERO;
-        };
-        // mW × µs are nanojoules; the mean of two powers halves them.
-        let doubled =
-            (u128::from(from.0) + u128::from(to.0)) * u128::from(now.at.0 - last.at.0) + self.rest * 2;
-        let nanojoules = doubled / 2;
+        let nanojoules = nanojoules(last, now) + self.rest;
         self.rest = nanojoules % NANOJOULES_PER_MILLIJOULE;
         Millijoules(u64::try_from(nanojoules / NANOJOULES_PER_MILLIJOULE).unwrap_or(u64::MAX))
     }
 }
 
+/// The trapezoid between two readings, in nanojoules.
+fn nanojoules(last: Reading, now: Reading) -> u128 {
+    let (Some(from), Some(to)) = (last.power.or(now.power), now.power.or(last.power)) else { return 0 };
+    // mW × µs are nanojoules; the mean of two powers halves them.
+    (u128::from(from.0) + u128::from(to.0)) * u128::from(now.at.0 - last.at.0) / 2
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const LIMIT: Milliwatts = Milliwatts(700_000);
 
@@ -182,6 +249,15 @@ mod tests {
     }
 
     #[test]
+    fn a_counter_that_is_known_to_have_begun_anew_counts_from_zero_though_it_shows_more() {
+        let mut meter = EnergyMeter::new(Some(LIMIT));
+        meter.read(counted(0, 100, 300));
+        meter.restart();
+        let metered = meter.read(counted(1, 120_000, 300)).expect("an interval");
+        assert_eq!((metered.energy, metered.reset), (Millijoules(120_000), true));
+    }
+
+    #[test]
     fn an_impossible_increase_gives_way_to_power_times_time() {
         check(&[counted(0, 0, 300), counted(1, 900_000_000, 300)], (300_000, 0, 900_000_000));
         check(&[counted(0, 0, 300), counted(1, 2_100_000, 300)], (2_100_000, 0, 0));
@@ -201,11 +277,90 @@ mod tests {
         );
     }
 
+    /// A counter at 300 W that is read each second, and stands still from second 5 on until `moves` says (second, value).
+    fn stuck_at_five(moves: &[(u64, u64)]) -> Vec<Reading> {
+        let alive = (0..=5).map(|second| counted(second, second * 300_000, 300));
+        let stuck = (6..moves[0].0).map(|second| counted(second, 1_500_000, 300));
+        let moves = moves.iter().map(|&(second, value)| counted(second, value, 300));
+        alive.chain(stuck).chain(moves).collect()
+    }
+
+    #[test]
+    fn a_counter_that_stands_still_while_power_flows_gives_way_to_power() {
+        check(&stuck_at_five(&[(15, 1_500_000)]), (1_500_000, 0, 0));
+        check(&stuck_at_five(&[(16, 1_500_000)]), (1_500_000 + 11 * 300_000, 0, 0));
+        check(&stuck_at_five(&[(60, 1_500_000)]), (60 * 300_000, 0, 0));
+    }
+
+    #[test]
+    fn what_power_has_paid_is_not_counted_twice_when_the_counter_catches_up() {
+        check(&stuck_at_five(&[(60, 60 * 300_000)]), (60 * 300_000, 0, 0));
+        check(&stuck_at_five(&[(60, 60 * 300_000), (61, 61 * 300_000)]), (61 * 300_000, 0, 0));
+        // Power says more than the counter in the end: the counter is right.
+        check(&stuck_at_five(&[(60, 50 * 300_000), (61, 51 * 300_000)]), (59 * 300_000, 0, 0));
+        check(&stuck_at_five(&[(60, 50 * 300_000), (80, 71 * 300_000)]), (71 * 300_000, 0, 0));
+    }
+
+    #[test]
+    fn a_counter_that_goes_on_from_where_it_stood_has_lost_what_power_paid() {
+        check(&stuck_at_five(&[(60, 6 * 300_000), (61, 7 * 300_000)]), (61 * 300_000, 0, 0));
+    }
+
+    #[test]
+    fn a_counter_that_freezes_for_some_seconds_and_catches_up_is_believed() {
+        let frozen = [counted(0, 0, 700), counted(5, 0, 700), counted(6, 4_200_000, 700)];
+        check(&frozen, (4_200_000, 0, 0));
+    }
+
+    #[test]
+    fn a_jump_that_is_not_believed_after_a_freeze_gives_way_to_power_for_all_of_it() {
+        let jump = [counted(0, 0, 700), counted(5, 0, 700), counted(6, 900_000_000, 700)];
+        check(&jump, (6 * 700_000, 0, 900_000_000));
+    }
+
+    #[test]
+    fn a_counter_that_was_reset_while_it_stood_still_begins_anew() {
+        check(&stuck_at_five(&[(60, 300_000), (61, 600_000)]), (61 * 300_000, 1, 0));
+    }
+
+    #[test]
+    fn a_gpu_that_draws_next_to_nothing_is_not_stuck() {
+        check(&(0..40).map(|second| counted(second, 7, 1)).collect::<Vec<_>>(), (0, 0, 0));
+    }
+
     #[test]
     fn without_a_counter_the_trapezoid_of_power_counts() {
         check(&[powered(0, 100), powered(5, 200)], (750_000, 0, 0));
         check(&(0..=10).step_by(2).map(|second| powered(second, 100)).collect::<Vec<_>>(), (1_000_000, 0, 0));
         check(&(0..=10).map(|second| powered(second, 20 * second)).collect::<Vec<_>>(), (1_000_000, 0, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_counter_stood_still_for_it_is_right_once_it_has_caught_up(
+            steps in prop::collection::vec((1..30_u64, any::<bool>()), 1..30),
+            percent in 90..=110_u64,
+        ) {
+            let (mut meter, mut booked, mut second, mut shown) = (EnergyMeter::new(Some(LIMIT)), 0, 0, 0);
+            let mut read = |second: u64, shown: u64| {
+                let reading = counted(second, shown, 3 * percent);
+                meter.read(reading).map_or(0, |one| one.energy.0)
+            };
+            read(0, 0);
+            for (seconds, moves) in steps {
+                for _ in 0..seconds {
+                    second += 1;
+                    shown = if moves { second * 300_000 } else { shown };
+                    booked += read(second, shown);
+                }
+            }
+            // Long enough for what power has paid too much to be worked off.
+            for _ in 0..1000 {
+                second += 1;
+                booked += read(second, second * 300_000);
+            }
+            prop_assert_eq!(booked, second * 300_000);
+        }
     }
 
     #[test]

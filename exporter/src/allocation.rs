@@ -11,6 +11,10 @@ use wattribute::facts::Facts;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Device {
     /// `GPU-…` or `MIG-…`, as NVML writes it.
+    #[cfg_attr(
+        not(feature = "kubernetes"),
+        allow(dead_code, reason = "only the kubelet speaks of UUIDs so far")
+    )]
     Uuid(Arc<str>),
     /// The GPU's index, as NVML counts.
     Index(u32),
@@ -33,7 +37,8 @@ pub struct Allocation {
 pub struct Allocations {
     /// Which scheduler: `slurm`, `prolog` or `kubernetes`.
     pub source: &'static str,
-    /// The rules' generation that the facts are read for; 0 at first.
+    /// The rules' generation that the facts are read for; 0 at first. What is said for another than the one in force
+    /// tells who holds and not who pays, and intervals wait: so it must be said again for every new one, changed or not.
     pub generation: u64,
     /// By the holder's name.
     pub held: BTreeMap<Arc<str>, Vec<Allocation>>,

@@ -13,7 +13,8 @@ use std::time::Duration;
 #[command(name = "wattribute", version, args_conflicts_with_subcommands = true, max_term_width = 100)]
 #[command(after_help = "\
 Without a subcommand, wattribute serves. Each flag of `serve` can be set by the environment variable shown with \
-it; what is typed goes first. Try it without a GPU:
+it; what is typed goes first. SIGHUP reloads the rules, SIGUSR1 lets go of the GPUs (for a reset), SIGUSR2 takes \
+them again, SIGTERM stops. Try it without a GPU:
 
   wattribute --source demo
   curl localhost:19288/metrics")]
@@ -30,11 +31,44 @@ pub struct Cli {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Run the exporter; also what no subcommand does
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Check rules files and run their own tests; exit with 1 and every failure
     Check(Check),
     /// Say which rule a process matches, and why the others do not
     Explain(Explain),
+    /// Write what NVML and /proc say, as a capture that `serve --source` replays
+    ///
+    /// Users, groups, hosts, paths, units, containers and the uuids of GPUs are replaced by pseudonyms, command lines
+    /// and environments are left out. SIGINT or SIGTERM ends it early; what was recorded is kept.
+    Record(Record),
+}
+
+/// What to record.
+#[derive(Args, Clone, Debug)]
+pub struct Record {
+    /// Folder to write the capture to; it must not exist
+    #[arg(long = "out", value_name = "DIR", required = true)]
+    pub out: PathBuf,
+    /// How long to record: 1s to 24h
+    #[arg(long = "duration", value_name = "DURATION", value_parser = duration, default_value = "60s")]
+    pub duration: Duration,
+    /// Write users, groups, hosts, paths, units, containers and uuids as they are. They name people and what they
+    /// work on: look through the capture before you give it to anybody
+    #[arg(long = "keep-names")]
+    pub keep_names: bool,
+    /// How often the GPUs are read: 100ms to 1m
+    #[arg(long = "sample.interval", value_name = "DURATION")]
+    #[arg(env = "WATTRIBUTE_SAMPLE_INTERVAL", value_parser = duration, default_value = "1s")]
+    pub sample_interval: Duration,
+    /// Where the readings come from: `nvml`, the NVIDIA driver; or `demo`, simulated GPUs. If not given: nvml
+    #[arg(long = "source", value_name = "SOURCE", env = "WATTRIBUTE_SOURCE")]
+    pub source: Option<String>,
+    /// The driver's library, where it is not found by itself: libnvidia-ml.so.1
+    #[arg(long = "nvml.library", value_name = "PATH", env = "WATTRIBUTE_NVML_LIBRARY")]
+    pub nvml_library: Option<PathBuf>,
+    /// Where the host's /proc is mounted
+    #[arg(long = "path.procfs", value_name = "DIR", default_value = "/proc", env = "WATTRIBUTE_PATH_PROCFS")]
+    pub procfs: PathBuf,
 }
 
 /// What to check.
@@ -44,6 +78,25 @@ pub struct Check {
     /// set of rules
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
+    /// Fail on warnings too: on rules that never match, teams that anyone could claim, and the like
+    #[arg(long = "strict")]
+    strict: bool,
+}
+
+/// What warnings do to `check`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Warnings {
+    /// They are printed.
+    Pass,
+    /// They are printed, and the exit status is 1.
+    Fail,
+}
+
+impl Check {
+    /// What warnings do.
+    pub fn warnings(&self) -> Warnings {
+        if self.strict { Warnings::Fail } else { Warnings::Pass }
+    }
 }
 
 /// What to explain.
@@ -58,6 +111,39 @@ pub struct Explain {
     /// Where the host's /proc is mounted
     #[arg(long = "path.procfs", value_name = "DIR", default_value = "/proc", env = "WATTRIBUTE_PATH_PROCFS")]
     pub procfs: PathBuf,
+    /// The GPU to explain it for, by index or UUID, where rules name facts of the GPU. If not given: the one
+    /// that the driver lists the process on
+    #[arg(long = "gpu", value_name = "GPU")]
+    pub gpu: Option<String>,
+    /// The driver's library, where it is not found by itself: libnvidia-ml.so.1
+    #[arg(long = "nvml.library", value_name = "PATH", env = "WATTRIBUTE_NVML_LIBRARY")]
+    pub nvml_library: Option<PathBuf>,
+    /// How the answer is written; JSON is for programs, and shortens nothing
+    #[arg(long = "format", value_name = "FORMAT", default_value = "text")]
+    pub format: ReportFormat,
+    /// When the text has colours; `auto` is on a terminal, unless NO_COLOR is set or TERM is dumb
+    #[arg(long = "color", value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
+}
+
+/// How an answer for a person or a program is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// Aligned text
+    Text,
+    /// One JSON document, as docs/api.md describes it
+    Json,
+}
+
+/// When text has colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal that can
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
 }
 
 /// Which process to explain.
@@ -96,6 +182,12 @@ pub struct Serve {
     #[arg(env = "WATTRIBUTE_WEB_ENABLE_LIFECYCLE", value_parser = BoolishValueParser::new())]
     pub enable_lifecycle: bool,
 
+    /// Show single processes: /api/v1/processes, and their rows on the page. Whoever reaches the address can
+    /// then see who runs what on which GPU; never command lines or environments
+    #[arg(long = "web.enable-processes", help_heading = "Web")]
+    #[arg(env = "WATTRIBUTE_WEB_ENABLE_PROCESSES", value_parser = BoolishValueParser::new())]
+    pub enable_processes: bool,
+
     /// Rules that map processes to teams: a file, or a folder of which all *.yaml count. Repeatable; in the
     /// environment several are separated by commas. Without rules everything is unattributed
     #[arg(long = "rules.file", value_name = "PATH", help_heading = "Accounting")]
@@ -108,7 +200,7 @@ pub struct Serve {
     pub sample_interval: Duration,
 
     /// How far behind the ledger the counters are exposed, so that Prometheus sees every series start at 0: at
-    /// least two scrape intervals [default: 60s; 5s with --source demo]
+    /// least two scrape intervals [default: 60s; 5s with --source demo or a capture]
     #[arg(long = "exposition.delay", value_name = "DURATION", help_heading = "Accounting")]
     #[arg(env = "WATTRIBUTE_EXPOSITION_DELAY", value_parser = duration)]
     pub exposition_delay: Option<Duration>,
@@ -128,7 +220,8 @@ pub struct Serve {
     #[arg(env = "WATTRIBUTE_WORKLOADS_MAX_SERIES", default_value = "1024")]
     pub workloads_max_series: usize,
 
-    /// Where the readings come from: `nvml`, the NVIDIA driver; or `demo`, simulated GPUs. If not given: nvml
+    /// Where the readings come from: `nvml`, the NVIDIA driver; `demo`, simulated GPUs; or the folder of a capture,
+    /// which is replayed once. If not given: nvml
     #[arg(long = "source", value_name = "SOURCE", env = "WATTRIBUTE_SOURCE", help_heading = "Source")]
     pub source: Option<String>,
 
@@ -146,6 +239,16 @@ pub struct Serve {
     #[arg(env = "WATTRIBUTE_PATH_PROCFS", default_value = "/proc")]
     pub procfs: PathBuf,
 
+    /// Folder in which Slurm's prolog writes a file for each GPU (index, index.instance or UUID) with the ids of the
+    /// jobs that have it, a line each, as for dcgm-exporter
+    #[arg(long = "slurm.job-mapping-dir", value_name = "DIR", help_heading = "Source")]
+    #[arg(env = "WATTRIBUTE_SLURM_JOB_MAPPING_DIR")]
+    pub slurm_job_mapping: Option<PathBuf>,
+    /// Where the kubelet and the API server are
+    #[cfg(feature = "kubernetes")]
+    #[command(flatten)]
+    pub kubernetes: Kubernetes,
+
     /// The least severe events that are logged
     #[arg(long = "log.level", value_name = "LEVEL", help_heading = "Log")]
     #[arg(env = "WATTRIBUTE_LOG_LEVEL", default_value = "info")]
@@ -155,6 +258,28 @@ pub struct Serve {
     #[arg(long = "log.format", value_name = "FORMAT", help_heading = "Log")]
     #[arg(env = "WATTRIBUTE_LOG_FORMAT", default_value = "logfmt")]
     pub log_format: LogFormat,
+}
+
+/// Where Kubernetes says who holds which GPU, and what the pods on this node are.
+#[cfg(feature = "kubernetes")]
+#[derive(Args, Clone, Debug)]
+pub struct Kubernetes {
+    /// The kubelet's socket, which says which containers were given which GPUs. Where there is none, nothing is asked
+    #[arg(long = "kubernetes.pod-resources-socket", value_name = "PATH", help_heading = "Kubernetes")]
+    #[arg(env = "WATTRIBUTE_KUBERNETES_POD_RESOURCES_SOCKET")]
+    #[arg(default_value = "/var/lib/kubelet/pod-resources/kubelet.sock")]
+    pub pod_resources_socket: PathBuf,
+
+    /// The name of this node, of whose pods the API server is asked. If not given: the variable NODE_NAME
+    #[arg(long = "kubernetes.node-name", value_name = "NAME", help_heading = "Kubernetes")]
+    #[arg(env = "WATTRIBUTE_KUBERNETES_NODE_NAME")]
+    pub node_name: Option<String>,
+
+    /// The folder with the token and the ca.crt that the API server is asked with
+    #[arg(long = "kubernetes.service-account", value_name = "DIR", help_heading = "Kubernetes")]
+    #[arg(env = "WATTRIBUTE_KUBERNETES_SERVICE_ACCOUNT")]
+    #[arg(default_value = "/var/run/secrets/kubernetes.io/serviceaccount")]
+    pub service_account: PathBuf,
 }
 
 /// How severe an event must be to be logged.
@@ -213,6 +338,7 @@ mod tests {
         ("web.telemetry-path", "/metrics"),
         ("web.max-requests", "40"),
         ("web.enable-lifecycle", ""),
+        ("web.enable-processes", ""),
         ("rules.file", ""),
         ("sample.interval", "1s"),
         ("exposition.delay", ""), // it depends on the source
@@ -222,6 +348,13 @@ mod tests {
         ("source", ""),
         ("nvml.library", ""),
         ("path.procfs", "/proc"),
+        ("slurm.job-mapping-dir", ""), // the design has the files, and no name for the flag
+        #[cfg(feature = "kubernetes")]
+        ("kubernetes.pod-resources-socket", "/var/lib/kubelet/pod-resources/kubelet.sock"),
+        #[cfg(feature = "kubernetes")]
+        ("kubernetes.node-name", ""), // NODE_NAME is looked at later
+        #[cfg(feature = "kubernetes")]
+        ("kubernetes.service-account", "/var/run/secrets/kubernetes.io/serviceaccount"),
         ("log.level", "info"),
         ("log.format", "logfmt"),
     ];

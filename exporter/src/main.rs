@@ -1,14 +1,17 @@
 //! The `wattribute` binary: reads the command line and runs the command.
 
 mod account;
-#[expect(dead_code, reason = "the schedulers that say it and the account stage that hears it come next")]
 mod allocation;
+mod capture;
 mod cli;
 mod clock;
 mod commands;
 mod demo;
+mod explain;
 mod expose;
 mod identify;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod log;
 mod publish;
 mod reload;
@@ -31,8 +34,15 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Some(Command::Check(check)) => commands::check(&check),
-        Some(Command::Explain(explain)) => commands::explain(&explain),
-        Some(Command::Serve(typed)) => run(typed),
+        Some(Command::Explain(explain)) => explain::explain(&explain),
+        Some(Command::Record(typed)) => match capture::Record::check(typed) {
+            Ok(settings) => {
+                log::start(settings.log);
+                capture::record(&settings)
+            }
+            Err(errors) => fail(&errors.join("\n"), 2),
+        },
+        Some(Command::Serve(typed)) => run(*typed),
         None => run(cli.serve),
     }
 }

@@ -219,7 +219,7 @@ mod tests {
     }
 
     fn next(shown: &Receiver<Shown>) -> Shown {
-        shown.recv_timeout(Duration::from_secs(5)).expect("something is shown")
+        shown.recv_timeout(Duration::from_secs(60)).expect("something is shown")
     }
 
     #[test]

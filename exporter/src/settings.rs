@@ -9,7 +9,7 @@ use std::time::Duration;
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
 const DELAY: Duration = Duration::from_secs(60);
-/// So that a person who tries the demo need not wait a minute for the first joule.
+/// So that a person who tries the demo or a capture need not wait a minute for the first joule.
 const DEMO_DELAY: Duration = Duration::from_secs(5);
 /// Intervals of a GPU that are kept until they may be seen.
 const MOST_WAITING: u32 = 3600;
@@ -34,8 +34,8 @@ pub struct Serve {
     pub workloads_max_series: usize,
     /// Where the readings come from.
     pub source: Source,
-    /// Where the host's /proc is mounted.
-    pub procfs: PathBuf,
+    /// Where this machine's processes and schedulers are.
+    pub machine: Machine,
     /// What is logged and how.
     pub log: Log,
 }
@@ -51,6 +51,8 @@ pub struct Web {
     pub max_requests: Option<usize>,
     /// Whether the rules can be reloaded over HTTP.
     pub enable_lifecycle: bool,
+    /// Whether single processes are shown over HTTP.
+    pub enable_processes: bool,
 }
 
 /// Where the readings come from.
@@ -63,6 +65,39 @@ pub enum Source {
     },
     /// Simulated GPUs.
     Demo,
+    /// A capture: its folder or file.
+    Capture(PathBuf),
+}
+
+/// Where this machine's processes and schedulers are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Where the host's /proc is mounted.
+    pub procfs: PathBuf,
+    /// Who is asked what GPUs and processes belong to; `None`: nobody.
+    pub schedulers: Option<Schedulers>,
+}
+
+/// Where schedulers say what GPUs and processes belong to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedulers {
+    /// The folder in which Slurm's prolog says which job has which GPU, if there is one.
+    pub slurm_job_mapping: Option<PathBuf>,
+    /// Where the kubelet and the API server are.
+    #[cfg(feature = "kubernetes")]
+    pub kubernetes: Kubernetes,
+}
+
+/// Where the kubelet and the API server are.
+#[cfg(feature = "kubernetes")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kubernetes {
+    /// The kubelet's socket, if there is one.
+    pub pod_resources_socket: PathBuf,
+    /// The node of whose pods the API server is asked; `None`: as the environment says.
+    pub node_name: Option<String>,
+    /// The folder with `token` and `ca.crt`.
+    pub service_account: PathBuf,
 }
 
 /// What is logged and how.
@@ -88,13 +123,16 @@ impl Serve {
     /// # Errors
     /// Everything that is wrong, a line each: flag: what: way out.
     pub fn check(typed: cli::Serve) -> Result<Self, Vec<String>> {
-        let delay = if typed.source.as_deref() == Some("demo") { DEMO_DELAY } else { DELAY };
+        let is_nvml = matches!(typed.source.as_deref(), None | Some("nvml"));
+        let delay = if is_nvml { DELAY } else { DEMO_DELAY };
         let delay = typed.exposition_delay.unwrap_or(delay);
         let times = times(typed.sample_interval, delay);
         let path = telemetry_path(&typed.telemetry_path);
         let state = state(typed.source.as_deref(), typed.state_dir.is_some());
         let mut errors: Vec<String> = [times, path, state].into_iter().filter_map(Result::err).collect();
         errors.extend(listen_addresses(&typed.listen_addresses));
+        #[cfg(feature = "kubernetes")]
+        errors.extend(node_name(typed.kubernetes.node_name.as_deref()));
         let source = match source(typed.source.as_deref(), typed.nvml_library) {
             Ok(source) if errors.is_empty() => source,
             Ok(_) => return Err(errors),
@@ -109,6 +147,7 @@ impl Serve {
                 telemetry_path: typed.telemetry_path,
                 max_requests: Some(typed.max_requests).filter(|limit| *limit > 0),
                 enable_lifecycle: typed.enable_lifecycle,
+                enable_processes: typed.enable_processes,
             },
             rules_files: typed.rules_files,
             sample_interval: typed.sample_interval,
@@ -117,37 +156,61 @@ impl Serve {
             processes_max_series: typed.processes_max_series,
             workloads_max_series: typed.workloads_max_series,
             source,
-            procfs: typed.procfs,
+            machine: Machine {
+                procfs: typed.procfs,
+                schedulers: Some(Schedulers {
+                    slurm_job_mapping: typed.slurm_job_mapping,
+                    #[cfg(feature = "kubernetes")]
+                    kubernetes: Kubernetes {
+                        pod_resources_socket: typed.kubernetes.pod_resources_socket,
+                        node_name: typed.kubernetes.node_name,
+                        service_account: typed.kubernetes.service_account,
+                    },
+                }),
+            },
             log: Log { level: typed.log_level, format: typed.log_format },
         })
     }
 }
 
-fn source(typed: Option<&str>, library: Option<PathBuf>) -> Result<Source, String> {
+/// Whether the GPUs can be read so often.
+pub fn interval(interval: Duration) -> Result<(), String> {
+    if (SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&interval) {
+        return Ok(());
+    }
+    Err(format!("--sample.interval {interval:?}: out of range: choose from 100ms to 1m"))
+}
+
+/// The source that was typed; whether it is there is seen later.
+pub fn source(typed: Option<&str>, library: Option<PathBuf>) -> Result<Source, String> {
     match (typed, library) {
         (None | Some("nvml"), library) => Ok(Source::Nvml { library }),
         (Some("demo"), None) => Ok(Source::Demo),
         (Some("demo"), Some(_)) => {
             Err("--nvml.library: simulated GPUs need no driver: leave it out, or --source demo".into())
         }
-        (Some(other), _) => {
-            Err(format!("--source {other}: captures cannot be replayed yet: use nvml or demo"))
+        (Some(""), _) => Err("--source: it is empty: use nvml, demo, or the folder of a capture".into()),
+        (Some(capture), None) => Ok(Source::Capture(capture.into())),
+        (Some(_), Some(_)) => {
+            Err("--nvml.library: a capture needs no driver: leave it out, or --source".into())
         }
     }
 }
 
-/// Simulated joules must never stand in a ledger that real ones go on with.
+/// Simulated joules, and those of a capture, must never stand in a ledger that real ones go on with.
 fn state(source: Option<&str>, is_given: bool) -> Result<(), String> {
-    if source == Some("demo") && is_given {
-        return Err("--state.dir: simulated energy is not kept: leave it out, or --source demo".into());
+    match source {
+        None | Some("nvml") => Ok(()),
+        _ if !is_given => Ok(()),
+        Some("demo") => {
+            Err("--state.dir: simulated energy is not kept: leave it out, or --source demo".into())
+        }
+        Some(_) => Err("--state.dir: replayed energy is not kept: leave it out, or --source".into()),
     }
-    Ok(())
 }
 
 fn times(interval: Duration, delay: Duration) -> Result<(), String> {
-    if !(SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&interval) {
-        return Err(format!("--sample.interval {interval:?}: out of range: choose from 100ms to 1m"));
-    }
+    self::interval(interval)?;
     if delay < interval * 2 {
         return Err(format!(
             "--exposition.delay {delay:?}: shorter than two sample intervals of {interval:?}: \
@@ -200,6 +263,23 @@ fn listen_addresses(addresses: &[String]) -> Vec<String> {
     errors
 }
 
+#[cfg(feature = "kubernetes")]
+fn node_name(name: Option<&str>) -> Option<String> {
+    let name = name.filter(|name| !is_node_name(name))?;
+    Some(format!(
+        "--kubernetes.node-name {name}: no node is called so: take the one that kubectl get nodes shows"
+    ))
+}
+
+/// Whether a node can be called so: Kubernetes allows what DNS does.
+#[cfg(feature = "kubernetes")]
+#[must_use]
+pub fn is_node_name(name: &str) -> bool {
+    let allowed =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+    (1..=253).contains(&name.len()) && name.bytes().all(allowed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,6 +302,7 @@ mod tests {
         assert_eq!(settings.exposition_delay, Duration::from_secs(60));
         assert_eq!(settings.web.max_requests, Some(40));
         assert!(!settings.web.enable_lifecycle && settings.state_dir.is_none());
+        assert!(!settings.web.enable_processes);
     }
 
     #[test]
@@ -239,12 +320,14 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused_all_at_once() {
         refused(
-            "--source=a.capture --sample.interval=2m --web.telemetry-path=metrics --web.listen-address=9100",
+            "--source=a.capture --nvml.library=x --sample.interval=2m --web.telemetry-path=metrics \
+             --web.listen-address=9100 --state.dir=s",
             &[
                 "--sample.interval 120s: out of range: choose from 100ms to 1m",
                 "--web.telemetry-path metrics: it must begin with a slash: choose one like /metrics",
+                "--state.dir: replayed energy is not kept: leave it out, or --source",
                 "--web.listen-address 9100: there is no port from 0 to 65535: write host:port, [IPv6]:port or :port",
-                "--source a.capture: captures cannot be replayed yet: use nvml or demo",
+                "--nvml.library: a capture needs no driver: leave it out, or --source",
             ],
         );
     }
@@ -253,6 +336,13 @@ mod tests {
     fn simulated_gpus_have_no_driver() {
         let want = "--nvml.library: simulated GPUs need no driver: leave it out, or --source demo";
         refused("--source=demo --nvml.library=/x.so", &[want]);
+    }
+
+    #[test]
+    fn a_capture_is_a_path() {
+        let settings = settings("--source=tests/captures/x").expect("a path");
+        assert_eq!(settings.source, Source::Capture("tests/captures/x".into()));
+        assert_eq!(settings.exposition_delay, DEMO_DELAY);
     }
 
     #[test]
@@ -288,6 +378,15 @@ mod tests {
         }
         let want = format!("--web.listen-address :1: it is given twice: {way_out}");
         refused("--web.listen-address=:1,:1", &[&want]);
+    }
+
+    #[cfg(feature = "kubernetes")]
+    #[test]
+    fn a_node_has_a_name_as_in_dns() {
+        let want =
+            "--kubernetes.node-name A&b: no node is called so: take the one that kubectl get nodes shows";
+        refused("--kubernetes.node-name=A&b", &[want]);
+        assert!(settings("--kubernetes.node-name=gpu-1.example.org").is_ok());
     }
 
     #[test]

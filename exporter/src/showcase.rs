@@ -7,8 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use wattribute::owner::Owner;
 use wattribute::units::Millijoules;
 
+use crate::account::occupant::Detail;
 use crate::account::snapshot::{GpuView, Snapshot};
+use crate::clock;
 use crate::expose::overview::{self, Overview};
+use crate::expose::processes::Listing;
 use crate::expose::publish::Published;
 use crate::expose::routes::Live;
 use crate::expose::rows::{About, Scrapable};
@@ -18,18 +21,21 @@ use crate::reload::Standing;
 pub struct Showcase {
     source: &'static str,
     standing: Arc<Mutex<Standing>>,
+    detail: Detail,
+    host: Arc<str>,
     live: Arc<Live>,
 }
 
 impl Showcase {
     /// Shows an empty snapshot until the first one comes.
-    pub fn new(source: &'static str, standing: Arc<Mutex<Standing>>) -> Self {
+    pub fn new(source: &'static str, standing: Arc<Mutex<Standing>>, detail: Detail) -> Self {
         let now = standing.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let snapshot = Arc::new(Snapshot::default());
         let overview = view(&snapshot, source, &now);
         let about = About { source, rules: now.status, state_write_failed: None };
         let published = Published::new(Arc::new(Scrapable { snapshot, about }));
-        Self { source, standing, live: Arc::new(Live::new(published, overview)) }
+        let host = rustix::system::uname().nodename().to_string_lossy().into();
+        Self { source, standing, detail, host, live: Arc::new(Live::new(published, overview)) }
     }
 
     /// Where requests find what is shown.
@@ -40,7 +46,19 @@ impl Showcase {
     /// Shows a snapshot, which is on disk unless that failed.
     pub fn show(&self, snapshot: Arc<Snapshot>, state_write_failed: Option<bool>) {
         let standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.live.overview.store(Arc::new(view(&snapshot, self.source, &standing)));
+        let mut overview = view(&snapshot, self.source, &standing);
+        if self.detail == Detail::Processes {
+            let listing = Listing {
+                snapshot: Arc::clone(&snapshot),
+                host: Arc::clone(&self.host),
+                source: self.source,
+                rules: standing.page.clone(),
+                generated: clock::unix().as_seconds(),
+            };
+            overview.processes = Some(listing.table());
+            self.live.listing.store(Arc::new(listing));
+        }
+        self.live.overview.store(Arc::new(overview));
         self.live.is_ready.store(snapshot.ready, Ordering::Relaxed);
         let about = About { source: self.source, rules: standing.status, state_write_failed };
         self.live.published.store(Arc::new(Published::new(Arc::new(Scrapable { snapshot, about }))));
@@ -55,6 +73,7 @@ fn view(snapshot: &Snapshot, source: &str, standing: &Standing) -> Overview {
         rules: standing.page.clone(),
         gpus: snapshot.gpus.iter().map(gpu).collect(),
         teams: teams(snapshot),
+        processes: None,
     }
 }
 

@@ -21,6 +21,9 @@ mod tests;
 use crate::facts::{Facts, Field};
 use path::Identity;
 
+/// The values of the field `scheduler`.
+pub(crate) const SCHEDULERS: [&str; 6] = ["slurm", "kubernetes", "pbs", "oar", "torque", "htcondor"];
+
 /// Adds to `facts` what `text`, the content of `/proc/<pid>/cgroup`, proves about the process.
 ///
 /// Several lines (cgroup v1, hybrid) are several views of one process. Container, pod, job and virtual

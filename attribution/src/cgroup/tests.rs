@@ -10,7 +10,6 @@ const POD: &str = "kubepods-burstable-pod2c9f8a79_5391_454b_88cb_86190881cb96.sl
 const IN_POD: &str = "scheduler=kubernetes pod_uid=2c9f8a79-5391-454b-88cb-86190881cb96";
 const USER: &str = "user.slice/user-1000.slice/user@1000.service";
 
-const SCHEDULERS: [&str; 6] = ["slurm", "kubernetes", "pbs", "oar", "torque", "htcondor"];
 const RUNTIMES: [&str; 7] = ["docker", "podman", "cri-o", "containerd", "lxc", "nspawn", "qemu"];
 
 fn derived(text: &str) -> Facts {

@@ -1,19 +1,25 @@
-//! Why a process got its owner: what every rule says of it. For people at a terminal, not for logs: it shows
-//! values of facts.
+//! Why a process got its owner: what every rule says of it, the first matcher that failed, and the value it found.
+//!
+//! For people who may see the process: it carries values of facts, also secret ones. Who shows it to others leaves out
+//! what they may not see, by the fields that a [`Reason`] names.
 
 use std::fmt;
 use std::sync::Arc;
 
+use super::place::Place;
 use super::problem::quote;
 use super::rule::{Judgement, Rule};
+use super::trust::Testimony;
 use super::verdict::{Decision, Verdict};
-use crate::facts::Facts;
+use crate::facts::Field;
 
 /// What every rule says of one process, and the verdict. Displays as a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
     /// The rules in the order they apply.
     pub rules: Vec<Line>,
+    /// Why the facts that the process declares do not count, where they do not.
+    pub objection: Option<String>,
     /// What they come to.
     pub decision: Decision,
 }
@@ -23,10 +29,14 @@ pub struct Explanation {
 pub struct Line {
     /// The rule's name.
     pub rule: Arc<str>,
+    /// The file it stands in, as its source was named.
+    pub file: Arc<str>,
+    /// Its line there, from 1.
+    pub line: usize,
     /// Whether it matches, by itself.
     pub outcome: Outcome,
-    /// Why not, or that an earlier rule was first; empty for the rule that decides.
-    pub reason: String,
+    /// Why not, or why it does not decide all the same; `None` for the rule that decides.
+    pub reason: Option<Reason>,
 }
 
 /// Whether a rule matches.
@@ -40,60 +50,124 @@ pub enum Outcome {
     Waits,
 }
 
+/// Why a rule does not decide. Displays as a part of a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The first matcher that does not hold.
+    Matcher {
+        /// As it is written in the file.
+        matcher: String,
+        /// The field it names.
+        field: Field,
+        /// What that field is.
+        found: Found,
+    },
+    /// The table has no such key.
+    NoKey {
+        /// The key that was looked up.
+        key: String,
+        /// The fields that the rule names, of which the key may be made.
+        fields: Vec<Field>,
+    },
+    /// The fact that it must read, and that is still being fetched.
+    Pending(Field),
+    /// The earlier rule that decides, or waits to.
+    Later(Arc<str>),
+}
+
+/// The value that a matcher did not accept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// There is no such fact.
+    Nothing,
+    /// It was declared by the process, and the section `declared` does not name it.
+    Discounted,
+    /// Its value.
+    Value(String),
+    /// Its value for each ancestor, the nearest first, empty where one has none; no item where there are no ancestors.
+    OfAncestors(Vec<String>),
+}
+
 impl Explanation {
-    pub(super) fn new(rules: &[Rule], facts: &Facts, decision: Decision) -> Self {
-        let mut decided = None;
+    pub(super) fn new(rules: &[Rule], process: Testimony<'_>, decision: Decision) -> Self {
+        let mut first: Option<Arc<str>> = None;
         let mut lines = Vec::new();
         for rule in rules {
-            let (outcome, mut reason) = say(rule, facts);
-            match (&decided, outcome) {
-                (_, Outcome::Fails) => {}
-                (None, _) => decided = Some(&rule.name),
-                (Some(first), Outcome::Matches) => reason = format!("but rule {first:?} comes first"),
-                (Some(_), Outcome::Waits) => {}
+            let (outcome, mut reason) = say(rule, process);
+            match (&first, outcome) {
+                (_, Outcome::Fails) | (Some(_), Outcome::Waits) => {}
+                (None, _) => first = Some(Arc::clone(&rule.name)),
+                (Some(first), Outcome::Matches) => reason = Some(Reason::Later(Arc::clone(first))),
             }
-            lines.push(Line { rule: Arc::clone(&rule.name), outcome, reason });
+            let Place { file, line } = rule.origin.place.clone();
+            lines.push(Line { rule: Arc::clone(&rule.name), file, line, outcome, reason });
         }
-        Self { rules: lines, decision }
+        Self { rules: lines, objection: process.objection(), decision }
     }
 }
 
-fn say(rule: &Rule, facts: &Facts) -> (Outcome, String) {
-    match rule.judge(facts) {
-        Judgement::Matched(_) => (Outcome::Matches, String::new()),
-        Judgement::Pending(field) => (Outcome::Waits, format!("for {field}")),
-        Judgement::NoKey(key) => (Outcome::Fails, format!("the table has no key {}", quote(&key))),
+fn say(rule: &Rule, process: Testimony<'_>) -> (Outcome, Option<Reason>) {
+    match rule.judge(process) {
+        Judgement::Matched(_) => (Outcome::Matches, None),
+        Judgement::Pending(field) => (Outcome::Waits, Some(Reason::Pending(field))),
+        Judgement::NoKey(key) => {
+            let fields = rule.fields().cloned().collect();
+            (Outcome::Fails, Some(Reason::NoKey { key, fields }))
+        }
         Judgement::Fails(index) => {
-            let why = |matcher| format!("{matcher}: {}", found(rule, index, facts));
-            (Outcome::Fails, rule.matchers.get(index).map(why).unwrap_or_default())
+            let why = |matcher: &super::matcher::Matcher| Reason::Matcher {
+                matcher: matcher.to_string(),
+                field: matcher.field.clone(),
+                found: found(&matcher.field, process),
+            };
+            (Outcome::Fails, rule.matchers.get(index).map(why))
         }
     }
 }
 
-/// The value that the matcher did not accept.
-fn found(rule: &Rule, index: usize, facts: &Facts) -> String {
-    let Some(matcher) = rule.matchers.get(index) else { return String::new() };
-    let field = &matcher.field;
+fn found(field: &Field, process: Testimony<'_>) -> Found {
+    let facts = process.facts;
+    if process.discounts(field) {
+        return Found::Discounted;
+    }
     if field.is_of_ancestors() {
-        let values: Vec<String> = facts.of_ancestors(field).map(quote).collect();
-        return if values.is_empty() {
-            "no ancestors".into()
-        } else {
-            format!("it is {}", values.join(", "))
-        };
+        return Found::OfAncestors(facts.of_ancestors(field).map(str::to_owned).collect());
     }
     match facts.text(field) {
-        "" => format!("no {field}"),
-        value => format!("it is {}", quote(value)),
+        "" => Found::Nothing,
+        value => Found::Value(value.to_owned()),
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Matcher { matcher, field, found } => match found {
+                Found::Nothing => write!(f, "{matcher}: no {field}"),
+                Found::Discounted => write!(f, "{matcher}: its declared facts do not count"),
+                Found::Value(value) => write!(f, "{matcher}: it is {}", quote(value)),
+                Found::OfAncestors(values) if values.is_empty() => write!(f, "{matcher}: no ancestors"),
+                Found::OfAncestors(values) => {
+                    let values: Vec<String> = values.iter().map(|value| quote(value)).collect();
+                    write!(f, "{matcher}: it is {}", values.join(", "))
+                }
+            },
+            Self::NoKey { key, .. } => write!(f, "the table has no key {}", quote(key)),
+            Self::Pending(field) => write!(f, "for {field}"),
+            Self::Later(first) => write!(f, "but rule {first:?} comes first"),
+        }
     }
 }
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.rules.iter().map(|line| line.rule.chars().count()).max().unwrap_or_default();
-        for Line { rule, outcome, reason } in &self.rules {
-            let line = format!("{rule:width$}  {outcome:7}  {reason}");
-            writeln!(f, "{}", line.trim_end())?;
+        for Line { rule, outcome, reason, .. } in &self.rules {
+            let reason = reason.as_ref().map(ToString::to_string).unwrap_or_default();
+            writeln!(f, "{}", format!("{rule:width$}  {outcome:7}  {reason}").trim_end())?;
+        }
+        if let Some(objection) = &self.objection {
+            writeln!(f, "{objection}")?;
         }
         match &self.decision {
             Decision::Pending(field) => write!(f, "verdict: none yet, waits for {field}"),

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::matcher::Matcher;
+use super::place::Place;
 use super::problem::{Fault, Problem, Problems, Report, quote};
 use super::rule::Rule;
 use super::rule_reader::{self, Context};
@@ -10,10 +12,10 @@ use super::set::{RuleSet, Source};
 use super::table::{self, Table};
 use super::test::{self, Known};
 use super::yaml::{self, Entry, Node};
-use super::{schema, settings};
+use super::{schema, settings, trust};
 
 const SECTIONS: &[&str] =
-    &["labels", "idle_policy", "idle_watts", "limits", "ignore", "tables", "rules", "tests"];
+    &["labels", "idle_policy", "idle_watts", "limits", "declared", "ignore", "tables", "rules", "tests"];
 
 type ReadTable<'a> = dyn FnMut(&str, &str) -> Result<String, String> + 'a;
 
@@ -63,21 +65,36 @@ impl Loader<'_, '_> {
     fn load(mut self, read_table: &mut ReadTable<'_>) -> RuleSet {
         let default = RuleSet::default();
         let labels = self.single("labels", settings::labels).unwrap_or(default.labels);
-        let context = Context { tables: self.tables(&labels, read_table), labels };
+        let tables = self.tables(&labels, read_table);
+        let by_name = tables.iter().map(|(name, _, table)| (name.clone(), Arc::clone(table))).collect();
+        let context = Context { tables: by_name, labels };
         let idle_policy = self.single("idle_policy", settings::idle_policy).unwrap_or_default();
         let idle_watts = self.single("idle_watts", settings::idle_watts).unwrap_or_default();
         let owner_limit = self.single("limits", settings::owner_limit).unwrap_or(default.owner_limit);
-        let ignore = self.each("ignore", |node, report| schema::matchers(node, "ignore", report));
+        let trust = self.single("declared", trust::read);
+        let ignore = self.each("ignore", read_ignore).into_iter().flatten().collect();
         let (rules, names) = self.rules(&context);
         let known = Known { labels: &context.labels, rules: &names };
         let tests = self.items("tests", |item, report| {
             test::read(item.1, &known, &mut report.within(schema::subject("test", item)))
         });
-        let ignore = ignore.into_iter().flatten().map(|(_, matcher)| matcher).collect();
         let labels = context.labels;
         let wanted_env = BTreeSet::new();
-        RuleSet { labels, idle_policy, idle_watts, owner_limit, ignore, rules, tests, wanted_env }
-            .with_wanted_env()
+        let files = self.files.iter().map(|file| file.name.into()).collect();
+        let set = RuleSet {
+            files,
+            labels,
+            idle_policy,
+            idle_watts,
+            owner_limit,
+            trust,
+            ignore,
+            tables,
+            rules,
+            tests,
+            wanted_env,
+        };
+        set.with_wanted_env()
     }
 
     /// A section of every file that has it.
@@ -143,7 +160,7 @@ impl Loader<'_, '_> {
         &mut self,
         labels: &[Arc<str>],
         read_table: &mut ReadTable<'_>,
-    ) -> BTreeMap<String, Arc<Table>> {
+    ) -> Vec<(String, Place, Arc<Table>)> {
         let mut names = Names::default();
         let tables = self.each("tables", |node, report| {
             let mut tables = Vec::new();
@@ -153,12 +170,21 @@ impl Loader<'_, '_> {
                 let source = report.file();
                 let mut read = |file: &str| read_table(source, file);
                 let table = table::read(entry, labels, &mut read, &mut report);
-                tables.push((entry.key.clone(), Arc::new(table)));
+                let place = Place { file: source.into(), line: entry.line };
+                tables.push((entry.key.clone(), place, Arc::new(table)));
             }
             Some(tables)
         });
         tables.into_iter().flatten().collect()
     }
+}
+
+/// The matchers of `ignore`, and where each stands.
+fn read_ignore(node: &Node, report: &mut Report<'_>) -> Option<Vec<(Place, Matcher)>> {
+    let file: Arc<str> = report.file().into();
+    let matchers = schema::matchers(node, "ignore", report)?;
+    let place = |line| Place { file: Arc::clone(&file), line };
+    Some(matchers.into_iter().map(|(line, matcher)| (place(line), matcher)).collect())
 }
 
 /// Names that must be unique over all files, and where each was first.

@@ -63,6 +63,16 @@ impl Matcher {
         matches!(self.op, Op::NotEqual | Op::NotMatch(_))
     }
 
+    /// Whether its value is a regular expression.
+    pub fn is_pattern(&self) -> bool {
+        self.regex().is_some()
+    }
+
+    /// Its value, without escapes.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
     fn regex(&self) -> Option<&Regex> {
         match &self.op {
             Op::Match(regex) | Op::NotMatch(regex) => Some(regex),
@@ -70,7 +80,8 @@ impl Matcher {
         }
     }
 
-    fn finds(&self, value: &str) -> bool {
+    /// Whether its value is this text, or matches it.
+    pub fn finds(&self, value: &str) -> bool {
         self.regex().map_or_else(|| value == self.value, |regex| regex.is_match(value))
     }
 }

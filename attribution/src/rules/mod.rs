@@ -4,8 +4,10 @@
 //! Everything here is pure: the caller reads the files. `docs/rules.md` is the reference of the format.
 
 mod explain;
+mod lint;
 mod load;
 mod matcher;
+mod place;
 mod problem;
 mod process;
 mod rule;
@@ -16,10 +18,11 @@ mod settings;
 mod table;
 mod template;
 mod test;
+mod trust;
 mod verdict;
 mod yaml;
 
-pub use explain::{Explanation, Line, Outcome};
+pub use explain::{Explanation, Found, Line, Outcome, Reason};
 pub use problem::{Problem, Problems};
 pub use process::process;
 pub use set::{RuleSet, Source};

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-/// One thing wrong with a rules file.
+/// One thing wrong with a rules file, or a warning of one that cannot be meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The file's name as given in the source; of a CSV table, as the rules file names it.

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use super::matcher::Matcher;
+use super::place::Place;
 use super::table::Table;
 use super::template::Template;
+use super::trust::Testimony;
 use super::verdict::{Verdict, refuse};
-use crate::facts::{Evidence, Facts, Field};
+use crate::facts::{Evidence, Field};
 use crate::owner::{Owner, Reserved};
 
 /// A rule that is whole: its names are resolved and its regular expressions compiled.
@@ -14,8 +16,17 @@ use crate::owner::{Owner, Reserved};
 pub(super) struct Rule {
     pub name: Arc<str>,
     pub matchers: Vec<Matcher>,
-    action: Action,
+    pub action: Action,
     evidence: Evidence,
+    pub origin: Origin,
+}
+
+/// Where a rule and its matchers stand, for warnings.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    pub place: Place,
+    /// The line of each matcher.
+    pub lines: Vec<usize>,
 }
 
 /// What a rule does for a process that matches.
@@ -39,17 +50,17 @@ pub(super) enum Judgement {
 
 impl Rule {
     /// Its evidence is the weakest among the fields it uses.
-    pub fn new(name: &str, matchers: Vec<Matcher>, action: Action) -> Self {
+    pub fn new(name: &str, matchers: Vec<Matcher>, action: Action, origin: Origin) -> Self {
         let fields = matchers.iter().map(|matcher| &matcher.field).chain(action.fields());
         let evidence = fields.map(Field::evidence).max().unwrap_or(Evidence::Kernel);
-        Self { name: name.into(), matchers, action, evidence }
+        Self { name: name.into(), matchers, action, evidence, origin }
     }
 
     /// A rule that fails on what is known waits for nothing, in whichever order its matchers stand.
-    pub fn judge(&self, facts: &Facts) -> Judgement {
+    pub fn judge(&self, process: Testimony<'_>) -> Judgement {
         let mut pending = None;
         for (index, matcher) in self.matchers.iter().enumerate() {
-            match matcher.holds(facts) {
+            match process.holds(matcher) {
                 Some(true) => {}
                 Some(false) => return Judgement::Fails(index),
                 None => pending = pending.or(Some(&matcher.field)),
@@ -57,14 +68,14 @@ impl Rule {
         }
         match pending {
             Some(field) => Judgement::Pending(field.clone()),
-            None => self.act(facts).unwrap_or_else(Judgement::Pending),
+            None => self.act(process).unwrap_or_else(Judgement::Pending),
         }
     }
 
-    fn act(&self, facts: &Facts) -> Result<Judgement, Field> {
+    fn act(&self, process: Testimony<'_>) -> Result<Judgement, Field> {
         let owner = match &self.action {
             Action::Lookup { table, key } => {
-                let key = key.render(&self.matchers, facts)?;
+                let key = process.render(key, &self.matchers)?;
                 match table.get(&key) {
                     Some(owner) => owner.clone(),
                     None => return Ok(Judgement::NoKey(key)),
@@ -74,7 +85,7 @@ impl Rule {
                 let mut values = Vec::new();
                 let mut refusal = None;
                 for (label, template) in labels {
-                    let value = template.render(&self.matchers, facts)?;
+                    let value = process.render(template, &self.matchers)?;
                     refusal = refusal.or_else(|| refuse(label, &value));
                     values.push((Arc::clone(label), value));
                 }

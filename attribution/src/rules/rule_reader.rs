@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::matcher::Matcher;
+use super::place::Place;
 use super::problem::{Fault, Report, quote};
-use super::rule::{Action, Rule};
+use super::rule::{Action, Origin, Rule};
 use super::schema;
 use super::table::{self, Table};
 use super::template::{self, Template};
@@ -26,11 +27,19 @@ pub(super) fn read(node: &Node, context: &Context, report: &mut Report<'_>) -> O
     schema::check_keys(entries, &["name", "match", "owner", "lookup"], report);
     let name = schema::name(node, entries, report);
     let matchers = read_matchers(node, entries, report);
+    let place = Place { file: report.file().into(), line: node.line };
+    let (lines, matchers): (Vec<usize>, Option<Vec<Matcher>>) = match matchers {
+        Some(matchers) => {
+            let (lines, matchers) = matchers.into_iter().unzip();
+            (lines, Some(matchers))
+        }
+        None => (Vec::new(), None),
+    };
     let action = Reader { context, matchers: matchers.as_deref(), report }.action(node, entries);
-    Some(Rule::new(name?, matchers?, action?))
+    Some(Rule::new(name?, matchers?, action?, Origin { place, lines }))
 }
 
-fn read_matchers(node: &Node, entries: &[Entry], report: &mut Report<'_>) -> Option<Vec<Matcher>> {
+fn read_matchers(node: &Node, entries: &[Entry], report: &mut Report<'_>) -> Option<Vec<(usize, Matcher)>> {
     let matchers = match schema::get(entries, "match") {
         Some(entry) => schema::matchers(&entry.value, "match", report)?,
         None => Vec::new(),
@@ -40,7 +49,7 @@ fn read_matchers(node: &Node, entries: &[Entry], report: &mut Report<'_>) -> Opt
         report.add(node.line, Fault::new("no matcher").key("match").help(help));
     }
     check_captures(&matchers, report);
-    Some(matchers.into_iter().map(|(_, matcher)| matcher).collect())
+    Some(matchers)
 }
 
 fn check_captures(matchers: &[(usize, Matcher)], report: &mut Report<'_>) {

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use regex::Regex;
 
 use super::explain::Explanation;
-use super::load;
 use super::matcher::Matcher;
-use super::problem::Problems;
+use super::place::Place;
+use super::problem::{Problem, Problems};
 use super::rule::{Judgement, Rule};
+use super::table::Table;
 use super::test::{self, Test, TestFailure};
+use super::trust::{Testimony, Trust};
 use super::verdict::{Decision, Refusal, Verdict};
+use super::{lint, load};
 use crate::facts::{Facts, Field};
 use crate::owner::TEAM;
 use crate::split::IdlePolicy;
@@ -20,11 +23,16 @@ use crate::units::Milliwatts;
 /// Rules that are whole: a file with any error makes none. Share it behind an `Arc`.
 #[derive(Clone, Debug)]
 pub struct RuleSet {
+    /// The files' names, in their order.
+    pub(super) files: Vec<Arc<str>>,
     pub(super) labels: Vec<Arc<str>>,
     pub(super) idle_policy: IdlePolicy,
     pub(super) idle_watts: Vec<(Regex, Milliwatts)>,
     pub(super) owner_limit: usize,
-    pub(super) ignore: Vec<Matcher>,
+    /// Whose declared facts count; without it, everybody's.
+    pub(super) trust: Option<Trust>,
+    pub(super) ignore: Vec<(Place, Matcher)>,
+    pub(super) tables: Vec<(String, Place, Arc<Table>)>,
     pub(super) rules: Vec<Rule>,
     pub(super) tests: Vec<Test>,
     pub(super) wanted_env: BTreeSet<String>,
@@ -34,11 +42,14 @@ impl Default for RuleSet {
     /// No file: one label, team; everything is unattributed.
     fn default() -> Self {
         Self {
+            files: Vec::new(),
             labels: vec![TEAM.into()],
             idle_policy: IdlePolicy::default(),
             idle_watts: Vec::new(),
             owner_limit: 1000,
+            trust: None,
             ignore: Vec::new(),
+            tables: Vec::new(),
             rules: Vec::new(),
             tests: Vec::new(),
             wanted_env: BTreeSet::new(),
@@ -104,17 +115,27 @@ impl RuleSet {
         self.fields().any(|named| named == field)
     }
 
+    /// The pod labels that a rule or `ignore` names, as in `pod_label_<name>`; one may come twice.
+    pub fn wanted_pod_labels(&self) -> impl Iterator<Item = &str> {
+        self.fields().filter_map(|field| match field {
+            Field::PodLabel(name) => Some(&**name),
+            _ => None,
+        })
+    }
+
     /// Whether `ignore` names this process, so that it never holds a GPU. A pending fact names nothing yet.
     #[must_use]
     pub fn ignores(&self, facts: &Facts) -> bool {
-        self.ignore.iter().any(|matcher| matcher.holds(facts) == Some(true))
+        let process = self.hear(facts);
+        self.ignore.iter().any(|(_, matcher)| process.holds(matcher) == Some(true))
     }
 
     /// The verdict of the first rule that matches.
     #[must_use]
     pub fn decide(&self, facts: &Facts) -> Decision {
+        let process = self.hear(facts);
         for rule in &self.rules {
-            match rule.judge(facts) {
+            match rule.judge(process) {
                 Judgement::Matched(verdict) => return Decision::Verdict(verdict),
                 Judgement::Pending(field) => return Decision::Pending(field),
                 Judgement::Fails(_) | Judgement::NoKey(_) => {}
@@ -126,13 +147,21 @@ impl RuleSet {
     /// What every rule says of a process and why, and the verdict.
     #[must_use]
     pub fn explain(&self, facts: &Facts) -> Explanation {
-        Explanation::new(&self.rules, facts, self.decide(facts))
+        Explanation::new(&self.rules, self.hear(facts), self.decide(facts))
     }
 
     /// Runs the files' own tests. Nothing comes back where all hold.
     #[must_use]
     pub fn check(&self) -> Vec<TestFailure> {
         self.tests.iter().flat_map(|test| test::run(test, self)).collect()
+    }
+
+    /// What is no error, and yet cannot be meant, in the order of files and lines: rules that never match, tables
+    /// nobody asks, teams that anyone could claim, labels without bound. Compares every rule with all before it, so
+    /// it is for people who write rules, not for a running exporter.
+    #[must_use]
+    pub fn lint(&self) -> Vec<Problem> {
+        lint::lint(self)
     }
 
     /// How many rules there are.
@@ -145,6 +174,10 @@ impl RuleSet {
     #[must_use]
     pub fn test_count(&self) -> usize {
         self.tests.len()
+    }
+
+    fn hear<'a>(&'a self, facts: &'a Facts) -> Testimony<'a> {
+        Testimony::of(facts, self.trust.as_ref())
     }
 
     /// Collects the environment variables that rules and `ignore` name.
@@ -160,6 +193,6 @@ impl RuleSet {
     /// All fields that rules and `ignore` name.
     fn fields(&self) -> impl Iterator<Item = &Field> {
         let fields = self.rules.iter().flat_map(Rule::fields);
-        fields.chain(self.ignore.iter().map(|matcher| &matcher.field))
+        fields.chain(self.ignore.iter().map(|(_, matcher)| &matcher.field))
     }
 }

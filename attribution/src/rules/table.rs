@@ -16,6 +16,11 @@ use crate::owner::{Owner, TEAM};
 pub(super) struct Table(BTreeMap<String, Owner>);
 
 impl Table {
+    /// Whether it has no rows.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The owner of a key.
     pub fn get(&self, key: &str) -> Option<&Owner> {
         self.0.get(key)

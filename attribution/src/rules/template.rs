@@ -5,11 +5,12 @@ use super::problem::{Fault, code, nearest};
 use crate::facts::{Fact, Facts, Field};
 
 /// A text whose names are resolved: fields, and captures of the rule's matchers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Template(Vec<Part>);
 
-#[derive(Clone, Debug)]
-enum Part {
+/// A piece of a template.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Part {
     Text(String),
     Field(Field),
     Capture { matcher: usize, group: usize },
@@ -89,6 +90,16 @@ impl Template {
             }
         }
         Ok(text)
+    }
+
+    /// Its pieces, in their order.
+    pub fn parts(&self) -> &[Part] {
+        &self.0
+    }
+
+    /// Whether it holds no captures, so that it says the same in every rule.
+    pub fn is_of_fields(&self) -> bool {
+        !self.0.iter().any(|part| matches!(part, Part::Capture { .. }))
     }
 
     /// The fields named directly.

@@ -117,6 +117,14 @@ pub(super) fn run(test: &Test, rules: &RuleSet) -> Vec<TestFailure> {
     messages.into_iter().map(failure).collect()
 }
 
+/// The rule that wins, if one does.
+pub(super) fn winner(test: &Test, rules: &RuleSet) -> Option<Arc<str>> {
+    match rules.decide(&test.facts) {
+        Decision::Verdict(verdict) => verdict.rule,
+        Decision::Pending(_) => None,
+    }
+}
+
 fn compare(test: &Test, verdict: &Verdict) -> Vec<String> {
     let mut messages = Vec::new();
     let by = match (&verdict.rule, verdict.refusal) {

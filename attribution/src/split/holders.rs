@@ -92,7 +92,7 @@ fn by_processes(occupants: &[Occupant<'_>], order: &[usize]) -> Vec<Holding> {
     holdings.into_iter().map(|(_, holding)| holding).collect()
 }
 
-/// Owners of allocations, each by its weight; inside an owner its processes, where it has any here.
+/// Owners of allocations, each by its weight; inside an owner its processes, where it has any here, else its allocations.
 fn by_allocations(interval: &Interval<'_>, processes: &[Holding]) -> Vec<Holding> {
     let mut order: Vec<usize> = (0..interval.allocations.len()).collect();
     order.sort_by_key(|&index| (interval.allocations[index].owner, index));
@@ -101,10 +101,15 @@ fn by_allocations(interval: &Interval<'_>, processes: &[Holding]) -> Vec<Holding
         let allocation = &interval.allocations[index];
         let weight = u128::from(allocation.weight.max(1));
         match holdings.last_mut().filter(|(owner, _)| *owner == allocation.owner) {
-            Some((_, holding)) => holding.weight += weight,
+            Some((_, holding)) => {
+                holding.weight += weight;
+                if matches!(holding.within[..], [(Payee::Allocation(_), _), ..]) {
+                    holding.within.push((Payee::Allocation(index), weight));
+                }
+            }
             None => {
                 let within = processes_of(interval.occupants, processes, allocation.owner);
-                let within = within.unwrap_or_else(|| vec![(Payee::Allocation(index), 1)]);
+                let within = within.unwrap_or_else(|| vec![(Payee::Allocation(index), weight)]);
                 holdings.push((allocation.owner, Holding { weight, within }));
             }
         }

@@ -58,6 +58,14 @@ struct Domain {
     is_held: bool,
 }
 
+/// What falls to a domain.
+#[derive(Clone, Copy)]
+struct Due {
+    active: Millijoules,
+    idle: Millijoules,
+    held: Microseconds,
+}
+
 impl Partition<'_> {
     pub(super) fn split(&self, interval: &Interval<'_>) -> Split {
         let domains = self.domains(interval);
@@ -72,8 +80,12 @@ impl Partition<'_> {
             basis: Basis::Mig,
         };
         for (index, domain) in domains.iter().enumerate() {
-            let (active, idle) = (Millijoules(active[index]), Millijoules(idle[index]));
-            domain.book(interval, [active, idle], Microseconds(held[index]), &mut split);
+            let due = Due {
+                active: Millijoules(active[index]),
+                idle: Millijoules(idle[index]),
+                held: Microseconds(held[index]),
+            };
+            domain.book(interval, due, &mut split);
         }
         split
     }
@@ -144,12 +156,12 @@ impl Domain {
     }
 
     /// Divides what falls to the domain among those who are there.
-    fn book(&self, whole: &Interval<'_>, energy: [Millijoules; 2], held: Microseconds, split: &mut Split) {
+    fn book(&self, whole: &Interval<'_>, due: Due, split: &mut Split) {
         let occupants: Vec<Occupant<'_>> =
             self.occupants.iter().map(|&index| whole.occupants[index]).collect();
         let allocations: Vec<Allocation<'_>> =
             self.allocations.iter().map(|&index| whole.allocations[index]).collect();
-        let [active, idle] = energy;
+        let Due { active, idle, held } = due;
         let part = Interval {
             active,
             idle,

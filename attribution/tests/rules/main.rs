@@ -7,10 +7,13 @@
 )]
 
 mod decide;
-mod errors;
 mod files;
+mod golden;
 mod hostile;
 mod properties;
+mod trust;
+
+use std::time::{Duration, Instant};
 
 use wattribute::facts::{Facts, Field};
 use wattribute::rules::{Problems, RuleSet, Source, process};
@@ -33,4 +36,11 @@ fn facts_pending(text: &str, field: &str) -> Facts {
     let mut facts = facts(text);
     facts.set_pending(Field::parse(field).expect("a field"));
     facts
+}
+
+/// How long it takes.
+fn took(run: impl FnOnce()) -> Duration {
+    let started = Instant::now();
+    run();
+    started.elapsed()
 }

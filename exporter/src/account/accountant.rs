@@ -14,9 +14,12 @@ use wattribute::split::Utilizations;
 use wattribute::units::Microseconds;
 
 use super::book::{Book, RuleKey, SeriesAmounts};
-use super::claims::{Billing, Claims, Court, Opened, Ticket};
+use super::claims::{Billing, Claims, Court, Opened, Site, Ticket};
 use super::delay::{Delay, Draft};
-use super::gpu::{Attendance, Gpu, Listed, Measured, Presence};
+use super::division;
+use super::gpu::{Attendance, Gpu, Listed, Measured, Presence, Who};
+use super::holdings::{Holdings, Scene};
+use super::occupant::{self, Detail};
 use super::series::{SeriesId, SeriesLabels};
 use super::snapshot::{self, GpuView, Snapshot};
 use super::{Calls, Config, Event, Inheritance, Neighbours, Progress};
@@ -29,7 +32,8 @@ const SERIES_LINGER: Microseconds = Microseconds(300_000_000);
 /// How often the accountant looks whether a GPU has fallen silent, or a new snapshot is due.
 const LOOK: Duration = Duration::from_millis(250);
 /// Who is on a GPU where the driver cannot say who: nobody that could be billed, but not nobody.
-const SOMEBODY: Listed = Listed { process: ProcessKey { pid: 0, start: 0 }, memory: None, age: None };
+const SOMEBODY: Listed =
+    Listed { process: ProcessKey { pid: 0, start: 0 }, instance: None, memory: None, age: None };
 /// How many events are taken at most between two looks at the clock.
 const BATCH: usize = 4096;
 /// Samples in a row in which the driver's processes are unknown to this machine before it is called a mismatch.
@@ -42,6 +46,7 @@ pub struct Accountant {
     pub(super) generation: u64,
     gpus: BTreeMap<Arc<str>, Seat>,
     claims: Claims,
+    holdings: Holdings,
     calls: Calls,
     pub(super) delay: Delay,
     /// What an earlier run left of GPUs that have not been seen yet.
@@ -74,7 +79,8 @@ impl Accountant {
         let court = Court { rules, host, payers, failures };
         let mut claims = Claims::new(court, [config.process_series, config.workload_series]);
         let now = config.begins;
-        let Inheritance { visible, hidden, gpus: left } = inherit(&mut |labels| claims.restore(labels, now));
+        let Inheritance { visible, hidden, gpus: left } =
+            inherit(&mut |labels| claims.register.restore(labels, now));
         for (_, account) in visible.ledger.gpus().chain(hidden.ledger.gpus()) {
             account.owners.keys().for_each(|owner| drop(claims.court.payers.admit(owner, usize::MAX)));
         }
@@ -85,6 +91,7 @@ impl Accountant {
             generation: 0,
             gpus: BTreeMap::new(),
             claims,
+            holdings: Holdings::default(),
             calls: Calls::default(),
             delay,
             left,
@@ -120,7 +127,10 @@ impl Accountant {
     pub(super) fn take(&mut self, event: Event, now: Now) {
         match event {
             Event::Source(sample::Event::Called(calls)) => self.calls.count(&calls),
-            Event::Source(sample::Event::Opened(card)) => self.open(card),
+            Event::Source(sample::Event::Opened(card)) => self.open(card, now.monotonic),
+            Event::Source(sample::Event::DriverRestarted) => {
+                self.gpus.values_mut().for_each(|seat| seat.gpu.restart_counter());
+            }
             Event::Source(sample::Event::Sampled { uuid, sample }) => self.sampled(&uuid, &sample, now),
             Event::Identity(identify::Event::Facts { process, generation, facts }) => {
                 if generation == self.generation {
@@ -135,8 +145,13 @@ impl Accountant {
                 *self.claims.court.failures.entry(part).or_default() += 1;
             }
             Event::Identity(identify::Event::Ended { process }) => {
-                let cards: Vec<&Card> = self.gpus.values().map(|seat| &seat.gpu.card).collect();
+                let cards = cards(&self.gpus);
                 let opened = self.claims.end(process, now.monotonic, &cards);
+                opened.iter().for_each(|opened| open_accounts(&mut self.delay, opened));
+            }
+            Event::Allocations(said) => {
+                let scene = Scene { cards: &cards(&self.gpus), at: now.monotonic };
+                let opened = self.holdings.hear(said, &mut self.claims, scene);
                 opened.iter().for_each(|opened| open_accounts(&mut self.delay, opened));
             }
             Event::Rules(rules) => self.adopt(rules),
@@ -144,8 +159,14 @@ impl Accountant {
         }
     }
 
-    fn open(&mut self, card: Card) {
+    fn open(&mut self, card: Card, now: Microseconds) {
         let uuid = Arc::clone(&card.uuid);
+        if let Some(seat) = self.gpus.get_mut(&uuid) {
+            // It was opened again: its meters go on, and the first interval covers the time without it.
+            seat.gpu.card = card.clone();
+            seat.view.card = card;
+            return;
+        }
         let mut gpu = Gpu::new(card.clone());
         if let Some(progress) = self.left.remove(&uuid) {
             gpu.resume(progress.last, progress.idle_power);
@@ -155,6 +176,9 @@ impl Accountant {
         self.delay.open(&accounts);
         let (view, heard) = (GpuView::new(card), Microseconds::ZERO);
         self.gpus.insert(uuid, Seat { gpu, view, heard, has_news: false, complete: false, mismatches: 0 });
+        let scene = Scene { cards: &cards(&self.gpus), at: now };
+        let opened = self.holdings.arrange(&mut self.claims, scene);
+        opened.iter().for_each(|opened| open_accounts(&mut self.delay, opened));
     }
 
     /// The rules were replaced: every verdict is reached anew, with the facts that they want.
@@ -163,11 +187,11 @@ impl Accountant {
         self.neighbours.identify.want(&rules, self.generation);
         self.claims.court.rules = rules;
         self.claims.reopen();
+        self.holdings.reopen(self.generation);
     }
 
     fn learn(&mut self, process: ProcessKey, facts: Arc<Facts>) {
-        let cards: Vec<&Card> = self.gpus.values().map(|seat| &seat.gpu.card).collect();
-        let opened = self.claims.learn(process, facts, &cards);
+        let opened = self.claims.learn(process, facts, &cards(&self.gpus));
         opened.iter().for_each(|opened| open_accounts(&mut self.delay, opened));
     }
 
@@ -185,18 +209,25 @@ impl Accountant {
         let claims = &self.claims;
         let attendance = Attendance { listed: &listed, ended: &|key| claims.ended(key) };
         let configured = self.claims.court.rules.idle_watts(&seat.gpu.card.model);
-        let before: Vec<ProcessKey> = seat.gpu.present().collect();
-        match seat.gpu.measure(sample, &attendance, configured) {
+        let before: Vec<Who> = seat.gpu.present().collect();
+        let is_divided_anew = !division::is_same(seat.gpu.mig(), sample.mig.as_ref());
+        let measured = seat.gpu.measure(sample, &attendance, configured);
+        if is_divided_anew {
+            self.divide(uuid, now.monotonic);
+        }
+        match measured {
             Some(Measured::Gap(metered)) => self.book_gap(uuid, now.monotonic, metered),
             Some(measured @ Measured::Interval { .. }) => self.draft(uuid, now.monotonic, measured),
             None => {}
         }
-        let stays = |key: &ProcessKey| self.gpus.get(uuid).is_some_and(|seat| seat.gpu.is_present(*key));
-        let gone: Vec<ProcessKey> = before.into_iter().filter(|key| !stays(key)).collect();
-        gone.into_iter().for_each(|key| self.claims.leave(key, uuid, sample.at));
+        let stays = |who: &Who| self.gpus.get(uuid).is_some_and(|seat| seat.gpu.is_present(*who));
+        let gone: Vec<Who> = before.into_iter().filter(|who| !stays(who)).collect();
+        for (process, instance) in gone {
+            self.claims.leave(process, &(Arc::clone(uuid), instance), sample.at);
+        }
         for one in &listed {
-            if self.gpus.get(uuid).is_some_and(|seat| seat.gpu.is_present(one.process)) {
-                self.ticket(uuid, one.process);
+            if self.gpus.get(uuid).is_some_and(|seat| seat.gpu.is_present(one.who())) {
+                self.ticket(uuid, one.who());
             }
         }
     }
@@ -211,7 +242,7 @@ impl Accountant {
             unknown += usize::from(key.is_none());
             let process = key.unwrap_or(ProcessKey { pid: running.pid, start: 0 });
             let age = key.map(|key| boot.saturating_sub(clock::started(key)));
-            listed.push(Listed { process, memory: running.memory, age });
+            listed.push(Listed { process, instance: running.instance, memory: running.memory, age });
         }
         if let Some(seat) = self.gpus.get_mut(uuid) {
             let strange = processes.strangers_only || (unknown > 0 && unknown == listed.len());
@@ -237,6 +268,14 @@ impl Accountant {
         })
     }
 
+    /// A GPU is divided by MIG in another way than before: allocations may be of instances that are new, or gone.
+    fn divide(&mut self, uuid: &Arc<str>, now: Microseconds) {
+        self.holdings.divide(uuid, self.gpus.get(uuid).and_then(|seat| seat.gpu.mig()));
+        let scene = Scene { cards: &cards(&self.gpus), at: now };
+        let opened = self.holdings.arrange(&mut self.claims, scene);
+        opened.iter().for_each(|opened| open_accounts(&mut self.delay, opened));
+    }
+
     fn book_gap(&mut self, uuid: &Arc<str>, at: Microseconds, metered: Metered) {
         let mut book = Book::default();
         book.ledger.note(uuid, &metered);
@@ -246,8 +285,11 @@ impl Accountant {
     }
 
     fn draft(&mut self, uuid: &Arc<str>, at: Microseconds, measured: Measured) {
-        let Measured::Interval { metered, parts, presences, utilization_known } = measured else { return };
-        let occupants = presences.into_iter().map(|one| (one, self.ticket(uuid, one.process)));
+        let Measured::Interval { metered, parts, presences, utilization_known, mig } = measured else {
+            return;
+        };
+        let occupants =
+            presences.into_iter().map(|one| (one, self.ticket(uuid, (one.process, one.instance))));
         let occupants: Vec<(Presence, Ticket)> = occupants.collect();
         let utilizations = if utilization_known { Utilizations::Known } else { Utilizations::Unavailable };
         let policy = self.claims.court.rules.idle_policy();
@@ -259,13 +301,16 @@ impl Accountant {
             policy,
             utilizations,
             occupants,
+            allocations: self.holdings.tickets(uuid),
+            mig,
         });
     }
 
     /// The ticket of a process on a GPU; its accounts are opened as soon as they are known.
-    fn ticket(&mut self, uuid: &Arc<str>, process: ProcessKey) -> Ticket {
-        let Some(seat) = self.gpus.get(uuid) else { return Ticket::default() };
-        let (ticket, opened) = self.claims.ticket(process, &seat.gpu.card);
+    fn ticket(&mut self, uuid: &Arc<str>, (process, instance): Who) -> Ticket {
+        let Some(Seat { gpu, .. }) = self.gpus.get(uuid) else { return Ticket::default() };
+        let site = Site { card: &gpu.card, instance, mig_uuid: gpu.mig_uuid(instance) };
+        let (ticket, opened) = self.claims.ticket(process, &site);
         if process.start == 0 {
             ticket.get_or_init(|| Billing::unattributed([None; 2]));
         }
@@ -314,13 +359,19 @@ impl Accountant {
         for key in self.claims.sweep() {
             self.neighbours.identify.forget(key);
         }
+        self.holdings.sweep(&mut self.claims, now.monotonic);
         let linger = SERIES_LINGER.max(micros(self.config.delay * 2));
-        let gone = self.claims.expire(now.monotonic.saturating_sub(linger));
+        let gone = self.claims.register.expire(now.monotonic.saturating_sub(linger));
         self.delay.forget(&gone);
         for seat in self.gpus.values_mut() {
             seat.has_news = false;
             let claims = &self.claims;
-            seat.view.refresh(&seat.gpu, now, |key| claims.billing(key, &seat.gpu.card.uuid));
+            let spot = |instance| (Arc::clone(&seat.gpu.card.uuid), instance);
+            let billing = |(process, instance): Who| claims.billing(process, &spot(instance));
+            seat.view.refresh(&seat.gpu, now, billing);
+            if seat.view.up && self.config.detail == Detail::Processes {
+                seat.view.occupants = occupant::list(&seat.gpu, now, claims);
+            }
         }
         let snapshot = self.snapshot();
         (self.neighbours.publish)(snapshot);
@@ -343,8 +394,9 @@ impl Accountant {
         Snapshot {
             visible: self.delay.visible().clone(),
             hidden: self.delay.remainder(),
-            series: self.claims.series().map(|(id, labels)| (id, Arc::clone(labels))).collect(),
+            series: self.claims.register.iter().map(|(id, labels)| (id, Arc::clone(labels))).collect(),
             gpus: self.gpus.values().map(|seat| seat.view.clone()).collect(),
+            rules: Arc::clone(&self.claims.court.rules),
             progress: self.gpus.values().map(progress).chain(left).collect(),
             failures: self.claims.court.failures.clone(),
             calls: self.calls.clone(),
@@ -352,6 +404,10 @@ impl Accountant {
             ready: !self.gpus.is_empty() && self.gpus.values().any(|seat| seat.view.latest.is_some()),
         }
     }
+}
+
+fn cards(gpus: &BTreeMap<Arc<str>, Seat>) -> Vec<&Card> {
+    gpus.values().map(|seat| &seat.gpu.card).collect()
 }
 
 fn open_accounts(delay: &mut Delay, (uuid, billing): &Opened) {

@@ -4,7 +4,7 @@
 //! so that a verdict which comes later, or changes later, bills each interval by what was true in it.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -12,14 +12,15 @@ use wattribute::facts::{Facts, Field, ProcessKey};
 use wattribute::ledger::Payers;
 use wattribute::owner::{Owner, Reserved};
 use wattribute::rules::{Decision, Refusal, RuleSet};
-use wattribute::split::Role;
+use wattribute::split::{InstanceId, Role};
 use wattribute::units::Microseconds;
 
 use super::book::RuleKey;
-use super::series::{SeriesId, SeriesLabels, SeriesTable, Subject};
+use super::occupant::Remark;
+use super::series::{Register, SeriesId, SeriesLabels, Subject};
 use crate::sample::Card;
 
-/// To whom a process on a GPU is billed.
+/// To whom a process on a GPU, or an allocation of one, is billed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Billing {
     pub owner: Owner,
@@ -43,16 +44,38 @@ pub type Ticket = Rc<OnceCell<Billing>>;
 /// A verdict that came: the accounts it needs are to be opened.
 pub type Opened = (Arc<str>, Billing);
 
-/// A process's place on one GPU.
+/// A GPU, by UUID, and a MIG instance of it.
+pub type Spot = (Arc<str>, Option<InstanceId>);
+
+/// A GPU, or a MIG instance of it, where something is.
+#[derive(Clone, Debug)]
+pub struct Site<'a> {
+    pub card: &'a Card,
+    pub instance: Option<InstanceId>,
+    /// What the driver calls the instance; `None` without MIG, and while that is not known.
+    pub mig_uuid: Option<Arc<str>>,
+}
+
+impl Site<'_> {
+    pub fn spot(&self) -> Spot {
+        (Arc::clone(&self.card.uuid), self.instance)
+    }
+}
+
+/// A process's place on one GPU, or MIG instance.
 #[derive(Debug, Default)]
-struct Place {
-    ticket: Ticket,
+pub struct Place {
+    /// What the driver calls the MIG instance.
+    mig_uuid: Option<Arc<str>>,
+    pub ticket: Ticket,
     /// What it was billed to before the rules changed.
     earlier: Option<Billing>,
     /// When the process left the GPU; the place stays while its verdict is awaited.
-    left: Option<Microseconds>,
+    pub left: Option<Microseconds>,
     /// Fixed at first sight.
-    series: Option<[Option<SeriesId>; 2]>,
+    pub series: Option<[Option<SeriesId>; 2]>,
+    /// For who asks why.
+    remark: Remark,
 }
 
 impl Place {
@@ -61,15 +84,35 @@ impl Place {
         self.ticket.get_or_init(|| Billing::unattributed(self.series.unwrap_or_default()));
     }
 
-    fn settle_for_earlier(&self) {
+    /// What it was billed to under the rules before is the best there is.
+    pub fn settle_for_earlier(&self) {
         if let Some(earlier) = &self.earlier {
             self.ticket.get_or_init(|| earlier.clone());
         }
     }
 
-    /// Whether an interval waits for the verdict.
-    fn is_awaited(&self) -> bool {
-        self.ticket.get().is_none() && Rc::strong_count(&self.ticket) > 1
+    /// The rules changed: the verdict is to be reached anew.
+    pub fn reopen(&mut self) {
+        if let Some(billing) = self.ticket.get() {
+            self.earlier = Some(billing.clone());
+            self.ticket = Ticket::default();
+        }
+    }
+
+    /// Takes a verdict; gives it back where it is a new one. It counts from the next interval on if there was another.
+    pub fn decide(&mut self, billing: Billing) -> Option<Billing> {
+        match self.ticket.get() {
+            Some(earlier) if *earlier == billing => return None,
+            Some(_) => self.ticket = Ticket::default(),
+            None => {}
+        }
+        Some(self.ticket.get_or_init(|| billing).clone())
+    }
+
+    /// When it was left, if it was and no interval waits for its verdict any more.
+    pub fn vacated(&self) -> Option<Microseconds> {
+        let is_awaited = self.ticket.get().is_none() && Rc::strong_count(&self.ticket) > 1;
+        self.left.filter(|_| !is_awaited)
     }
 }
 
@@ -81,8 +124,7 @@ struct Process {
     stale: bool,
     /// Whether its facts could not be had.
     given_up: bool,
-    /// By GPU UUID.
-    places: BTreeMap<Arc<str>, Place>,
+    places: BTreeMap<Spot, Place>,
     ended: Option<Microseconds>,
 }
 
@@ -97,22 +139,50 @@ pub struct Court {
     pub failures: BTreeMap<&'static str, u64>,
 }
 
+/// A verdict on facts as they are on one GPU.
+pub struct Sentence {
+    pub facts: Facts,
+    pub owner: Owner,
+    pub rule: RuleKey,
+    /// Why the owner is `unattributed`.
+    pub refusal: Option<Refusal>,
+}
+
+impl Court {
+    /// What the rules say of these facts on a GPU.
+    ///
+    /// # Errors
+    /// A fact that they need is pending: this one.
+    pub fn judge(&mut self, facts: &Facts, site: &Site<'_>) -> Result<Sentence, Field> {
+        let facts = on_gpu(facts, site.card, site.mig_uuid.as_deref(), &self.host);
+        let verdict = match self.rules.decide(&facts) {
+            Decision::Verdict(verdict) => verdict,
+            Decision::Pending(field) => return Err(field),
+        };
+        if let Some(refusal) = verdict.refusal.filter(|refusal| *refusal != Refusal::NoRule) {
+            *self.failures.entry(refusal.name()).or_default() += 1;
+        }
+        let owner = self.payers.admit(&verdict.owner, self.rules.owner_limit());
+        let rule = RuleKey { rule: verdict.rule.unwrap_or_default(), evidence: verdict.evidence };
+        Ok(Sentence { facts, owner, rule, refusal: verdict.refusal })
+    }
+}
+
 /// All processes on any GPU.
 #[derive(Debug)]
 pub struct Claims {
     pub court: Court,
+    /// The series of processes and workloads.
+    pub register: Register,
     processes: BTreeMap<ProcessKey, Process>,
     by_pid: BTreeMap<u32, ProcessKey>,
-    /// Process series and workload series.
-    series: [SeriesTable; 2],
-    last_id: u64,
 }
 
 impl Claims {
     /// No processes yet, and series of processes and workloads up to these limits.
     pub fn new(court: Court, limits: [usize; 2]) -> Self {
-        let series = limits.map(SeriesTable::new);
-        Self { court, processes: BTreeMap::new(), by_pid: BTreeMap::new(), series, last_id: 0 }
+        let register = Register::new(limits);
+        Self { court, register, processes: BTreeMap::new(), by_pid: BTreeMap::new() }
     }
 
     /// The living process with this pid, if it is known.
@@ -127,16 +197,21 @@ impl Claims {
     }
 
     /// The ticket of a process on a GPU, for the interval that ends now; with what was opened for it.
-    pub fn ticket(&mut self, key: ProcessKey, card: &Card) -> (Ticket, Option<Opened>) {
+    pub fn ticket(&mut self, key: ProcessKey, site: &Site<'_>) -> (Ticket, Option<Opened>) {
+        let spot = site.spot();
         let process = self.processes.entry(key).or_default();
-        let place = process.places.entry(Arc::clone(&card.uuid)).or_default();
+        let place = process.places.entry(spot.clone()).or_default();
         place.left = None;
+        let is_named = site.mig_uuid.is_some() && place.mig_uuid != site.mig_uuid;
+        if is_named {
+            place.mig_uuid.clone_from(&site.mig_uuid);
+        }
         if process.given_up {
             place.give_up();
         }
-        let known = place.ticket.get().is_some();
-        let opened = if known { None } else { self.judge(key, card) };
-        let place = self.processes.get(&key).and_then(|process| process.places.get(&card.uuid));
+        let known = place.ticket.get().is_some() && !is_named;
+        let opened = if known { None } else { self.judge(key, site.card, site.instance) };
+        let place = self.processes.get(&key).and_then(|process| process.places.get(&spot));
         (place.map(|place| Rc::clone(&place.ticket)).unwrap_or_default(), opened)
     }
 
@@ -161,12 +236,7 @@ impl Claims {
     pub fn reopen(&mut self) {
         for process in self.processes.values_mut() {
             process.stale = true;
-            for place in process.places.values_mut() {
-                if let Some(billing) = place.ticket.get() {
-                    place.earlier = Some(billing.clone());
-                    place.ticket = Ticket::default();
-                }
-            }
+            process.places.values_mut().for_each(Place::reopen);
         }
     }
 
@@ -192,8 +262,15 @@ impl Claims {
     }
 
     /// To whom a process on a GPU is billed now, if that is decided.
-    pub fn billing(&self, key: ProcessKey, uuid: &Arc<str>) -> Option<&Billing> {
-        self.processes.get(&key)?.places.get(uuid)?.ticket.get()
+    pub fn billing(&self, key: ProcessKey, spot: &Spot) -> Option<&Billing> {
+        self.processes.get(&key)?.places.get(spot)?.ticket.get()
+    }
+
+    /// The facts of a process, and what was last said of it on a GPU.
+    pub fn known(&self, key: ProcessKey, spot: &Spot) -> (Option<Arc<Facts>>, Option<Remark>) {
+        let process = self.processes.get(&key);
+        let place = process.and_then(|process| process.places.get(spot));
+        (process.and_then(|process| process.facts.clone()), place.map(|place| place.remark.clone()))
     }
 
     /// When a process ended, if it has.
@@ -202,9 +279,9 @@ impl Claims {
     }
 
     /// A process is no longer on a GPU.
-    pub fn leave(&mut self, key: ProcessKey, uuid: &Arc<str>, at: Microseconds) {
+    pub fn leave(&mut self, key: ProcessKey, spot: &Spot, at: Microseconds) {
         let process = self.processes.get_mut(&key);
-        if let Some(place) = process.and_then(|process| process.places.get_mut(uuid)) {
+        if let Some(place) = process.and_then(|process| process.places.get_mut(spot)) {
             place.left = Some(at);
         }
     }
@@ -216,10 +293,8 @@ impl Claims {
         for (key, process) in &mut self.processes {
             let before = process.places.len();
             process.places.retain(|_, place| {
-                let Some(left) = place.left.filter(|_| !place.is_awaited()) else { return true };
-                for (table, id) in self.series.iter_mut().zip(place.series.unwrap_or_default()) {
-                    id.into_iter().for_each(|id| table.leave(id, left));
-                }
+                let Some(left) = place.vacated() else { return true };
+                self.register.leave(place.series.unwrap_or_default(), left);
                 false
             });
             if process.places.is_empty() && before > 0 {
@@ -235,85 +310,40 @@ impl Claims {
         idle
     }
 
-    /// Removes series that ended before `horizon` and says which.
-    pub fn expire(&mut self, horizon: Microseconds) -> BTreeSet<SeriesId> {
-        self.series.iter_mut().flat_map(|table| table.expire(horizon)).collect()
-    }
-
-    /// The process and workload series.
-    pub fn series(&self) -> impl Iterator<Item = (SeriesId, &Arc<SeriesLabels>)> {
-        self.series.iter().flat_map(SeriesTable::iter)
-    }
-
-    /// Takes over a series of an earlier run, whose processes may have ended meanwhile.
-    pub fn restore(&mut self, labels: SeriesLabels, at: Microseconds) -> Option<SeriesId> {
-        let table = &mut self.series[usize::from(matches!(labels.subject, Subject::Workload(_)))];
-        // What is beyond a limit that was lowered is dropped: in `other` it would be shown a second time.
-        if !table.admits(&labels) {
-            return None;
-        }
-        let id = table.enter(labels, &mut self.last_id)?;
-        table.leave(id, at);
-        Some(id)
-    }
-
     /// How many processes, places and series there are.
     #[cfg(test)]
     pub fn held(&self) -> [usize; 3] {
         let places = self.processes.values().map(|process| process.places.len()).sum();
-        [self.processes.len() + self.by_pid.len(), places, self.series().count()]
+        [self.processes.len() + self.by_pid.len(), places, self.register.iter().count()]
     }
 
     fn judge_everywhere(&mut self, key: ProcessKey, cards: &[&Card]) -> Vec<Opened> {
-        let is_here = |card: &&&Card| {
-            self.processes.get(&key).is_some_and(|process| process.places.contains_key(&card.uuid))
-        };
-        let here: Vec<&&Card> = cards.iter().filter(is_here).collect();
-        here.into_iter().filter_map(|card| self.judge(key, card)).collect()
+        let Some(process) = self.processes.get(&key) else { return Vec::new() };
+        let card_of = |uuid: &Arc<str>| cards.iter().find(|card| card.uuid == *uuid);
+        let here = process.places.keys().filter_map(|(uuid, instance)| Some((*card_of(uuid)?, *instance)));
+        let here: Vec<(&Card, Option<InstanceId>)> = here.collect();
+        here.into_iter().filter_map(|(card, instance)| self.judge(key, card, instance)).collect()
     }
 
     /// Reaches the verdict of a process on a GPU, if its facts are there and nothing it needs is pending.
-    fn judge(&mut self, key: ProcessKey, card: &Card) -> Option<Opened> {
-        let court = &mut self.court;
-        let process = self.processes.get(&key).filter(|process| !process.stale)?;
-        let facts = on_gpu(process.facts.as_deref()?, card, &court.host);
-        let verdict = match court.rules.decide(&facts) {
-            Decision::Verdict(verdict) => verdict,
-            Decision::Pending(_) => return None,
+    fn judge(&mut self, key: ProcessKey, card: &Card, instance: Option<InstanceId>) -> Option<Opened> {
+        let process = self.processes.get_mut(&key).filter(|process| !process.stale)?;
+        let place = process.places.get_mut(&(Arc::clone(&card.uuid), instance))?;
+        let site = Site { card, instance, mig_uuid: place.mig_uuid.clone() };
+        let judged = self.court.judge(process.facts.as_deref()?, &site);
+        let Sentence { facts, owner, rule, refusal } = match judged {
+            Ok(sentence) => sentence,
+            Err(field) => {
+                place.remark = Remark { waits_for: Some(field), refusal: None };
+                return None;
+            }
         };
-        if let Some(refusal) = verdict.refusal.filter(|refusal| *refusal != Refusal::NoRule) {
-            *court.failures.entry(refusal.name()).or_default() += 1;
-        }
-        let owner = court.payers.admit(&verdict.owner, court.rules.owner_limit());
-        let role = if court.rules.ignores(&facts) { Role::Ignored } else { Role::Holder };
-        let rule = RuleKey { rule: verdict.rule.unwrap_or_default(), evidence: verdict.evidence };
-        let series = self.series_of(key, &card.uuid, || labels(key, card, &facts, &owner));
-        let billing = Billing { owner, rule, role, series };
-        let place = self.processes.get_mut(&key)?.places.get_mut(&card.uuid)?;
-        match place.ticket.get() {
-            Some(earlier) if *earlier == billing => return None,
-            Some(_) => place.ticket = Ticket::default(),
-            None => {}
-        }
-        let billing = place.ticket.get_or_init(|| billing).clone();
+        let role = if self.court.rules.ignores(&facts) { Role::Ignored } else { Role::Holder };
+        let enter = |labels: Option<SeriesLabels>| labels.and_then(|labels| self.register.enter(labels));
+        let series = *place.series.get_or_insert_with(|| labels(key, card, &facts, &owner).map(enter));
+        place.remark = Remark { waits_for: None, refusal };
+        let billing = place.decide(Billing { owner, rule, role, series })?;
         Some((Arc::clone(&card.uuid), billing))
-    }
-
-    /// The series of a process on a GPU; `labels` are fixed at first sight.
-    fn series_of(
-        &mut self,
-        key: ProcessKey,
-        uuid: &Arc<str>,
-        labels: impl FnOnce() -> [Option<SeriesLabels>; 2],
-    ) -> [Option<SeriesId>; 2] {
-        let place = self.processes.get_mut(&key).and_then(|process| process.places.get_mut(uuid));
-        let Some(place) = place else { return [None; 2] };
-        *place.series.get_or_insert_with(|| {
-            let [process, workload] = labels();
-            let [processes, workloads] = &mut self.series;
-            let process = process.and_then(|labels| processes.enter(labels, &mut self.last_id));
-            [process, workload.and_then(|labels| workloads.enter(labels, &mut self.last_id))]
-        })
     }
 }
 
@@ -331,11 +361,12 @@ fn labels(key: ProcessKey, card: &Card, facts: &Facts, owner: &Owner) -> [Option
 }
 
 /// A process's facts, with those of the GPU it is on.
-fn on_gpu(facts: &Facts, card: &Card, host: &str) -> Facts {
+pub fn on_gpu(facts: &Facts, card: &Card, mig_uuid: Option<&str>, host: &str) -> Facts {
     let mut facts = facts.clone();
     facts.set(Field::Gpu, card.index.to_string());
     facts.set(Field::GpuUuid, &*card.uuid);
     facts.set(Field::GpuModel, &*card.model);
     facts.set(Field::Host, host);
+    mig_uuid.into_iter().for_each(|uuid| facts.set(Field::MigInstance, uuid));
     facts
 }

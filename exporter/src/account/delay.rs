@@ -9,13 +9,18 @@ use std::sync::Arc;
 use wattribute::idle::Parts;
 use wattribute::meter::Metered;
 use wattribute::owner::Reserved;
-use wattribute::split::{Amounts, Basis, IdlePolicy, Interval, Occupant, Split, Utilizations};
+use wattribute::split::{
+    Allocation, Amounts, Basis, IdlePolicy, Interval, Occupant, Partition, Split, Utilizations,
+};
 use wattribute::units::{Microseconds, Millijoules};
 
 use super::book::{Book, RuleKey, SeriesAmounts};
 use super::claims::{Billing, Ticket};
+use super::division;
 use super::gpu::Presence;
+use super::holdings::Part;
 use super::series::SeriesId;
+use crate::sample::Mig;
 
 /// A measured interval, with the tickets of those who were there.
 #[derive(Debug)]
@@ -28,6 +33,10 @@ pub struct Draft {
     pub policy: IdlePolicy,
     pub utilizations: Utilizations,
     pub occupants: Vec<(Presence, Ticket)>,
+    /// What each allocation holds, and its ticket.
+    pub allocations: Vec<(Part, Ticket)>,
+    /// How MIG divided the GPU.
+    pub mig: Option<Mig>,
 }
 
 /// A divided interval.
@@ -36,23 +45,33 @@ pub struct Settled {
     pub uuid: Arc<str>,
     pub elapsed: Microseconds,
     pub basis: Basis,
-    /// How many processes had no verdict in time.
+    /// How many processes and allocations had no verdict in time.
     pub expired: u64,
     pub book: Book,
 }
 
 impl Draft {
     fn is_ready(&self) -> bool {
-        self.occupants.iter().all(|(_, ticket)| ticket.get().is_some())
+        self.tickets().all(|ticket| ticket.get().is_some())
+    }
+
+    fn tickets(&self) -> impl Iterator<Item = &Ticket> {
+        let processes = self.occupants.iter().map(|(_, ticket)| ticket);
+        processes.chain(self.allocations.iter().map(|(_, ticket)| ticket))
     }
 
     /// Divides the interval with the verdicts that are there; who has none is unattributed.
     fn settle(&self) -> Settled {
         let nobody = Billing::unattributed([None; 2]);
-        let billings: Vec<&Billing> =
-            self.occupants.iter().map(|(_, ticket)| ticket.get().unwrap_or(&nobody)).collect();
+        let billings: Vec<&Billing> = self.tickets().map(|ticket| ticket.get().unwrap_or(&nobody)).collect();
+        let (processes, holders) = billings.split_at(self.occupants.len());
         let presences = self.occupants.iter().map(|(presence, _)| presence);
-        let occupants: Vec<Occupant<'_>> = presences.zip(&billings).map(occupant).collect();
+        let occupants: Vec<Occupant<'_>> = presences.zip(processes).map(occupant).collect();
+        let parts = self.allocations.iter().map(|(part, _)| *part);
+        let allocations: Vec<Allocation<'_>> = parts.zip(holders).map(allocation).collect();
+        let instances = self.mig.as_ref().map(division::instances).unwrap_or_default();
+        let divided = |mig: &Mig| Partition { slices: mig.slices, instances: &instances };
+        let partition = self.mig.as_ref().map(divided);
         let interval = Interval {
             elapsed: self.metered.elapsed,
             active: self.parts.active,
@@ -60,8 +79,8 @@ impl Draft {
             policy: self.policy,
             utilizations: self.utilizations,
             occupants: &occupants,
-            allocations: &[],
-            partition: None,
+            allocations: &allocations,
+            partition,
         };
         let split = interval.split();
         let mut book = Book::default();
@@ -70,11 +89,11 @@ impl Draft {
             tracing::error!(%imbalance, "an interval could not be divided: please report this");
             book.ledger.book_whole(&self.uuid, self.metered.energy, Reserved::Unattributed);
         }
-        for (billing, amounts) in billings.iter().zip(&split.occupants) {
-            book_process(&mut book, billing, *amounts);
+        for (billing, amounts) in billings.iter().zip(split.occupants.iter().chain(&split.allocations)) {
+            book_payer(&mut book, billing, *amounts);
         }
         *book.rules.entry(RuleKey::default()).or_default() += reserved_energy(&split);
-        let expired = self.occupants.iter().filter(|(_, ticket)| ticket.get().is_none()).count() as u64;
+        let expired = self.tickets().filter(|ticket| ticket.get().is_none()).count() as u64;
         Settled {
             uuid: Arc::clone(&self.uuid),
             elapsed: self.metered.elapsed,
@@ -86,11 +105,15 @@ impl Draft {
 }
 
 fn occupant<'a>((presence, billing): (&Presence, &&'a Billing)) -> Occupant<'a> {
-    let Presence { process, memory, busy, seen } = *presence;
-    Occupant { process, instance: None, owner: &billing.owner, role: billing.role, memory, busy, seen }
+    let Presence { process, instance, memory, busy, seen } = *presence;
+    Occupant { process, instance, owner: &billing.owner, role: billing.role, memory, busy, seen }
 }
 
-fn book_process(book: &mut Book, billing: &Billing, amounts: Amounts) {
+fn allocation<'a>((part, billing): (Part, &&'a Billing)) -> Allocation<'a> {
+    Allocation { owner: &billing.owner, instance: part.instance, weight: part.replicas }
+}
+
+fn book_payer(book: &mut Book, billing: &Billing, amounts: Amounts) {
     *book.rules.entry(billing.rule.clone()).or_default() += amounts.active + amounts.idle;
     for id in billing.series.into_iter().flatten() {
         *book.series.entry(id).or_default() += SeriesAmounts::from(amounts);
@@ -251,7 +274,8 @@ mod tests {
         let elapsed = Microseconds::SECOND;
         let (energy, source) = (Millijoules(1000), EnergySource::Counter);
         let process = ProcessKey { pid: 1, start: 1 };
-        let presence = Presence { process, memory: Some(1), busy: Microseconds(5), seen: elapsed };
+        let presence =
+            Presence { process, instance: None, memory: Some(1), busy: Microseconds(5), seen: elapsed };
         Draft {
             at: seconds(second),
             uuid: "GPU-0".into(),
@@ -260,6 +284,8 @@ mod tests {
             policy: IdlePolicy::Holders,
             utilizations: Utilizations::Known,
             occupants: vec![(presence, Ticket::clone(ticket))],
+            allocations: Vec::new(),
+            mig: None,
         }
     }
 

@@ -1,14 +1,17 @@
 //! One GPU's meters: turns its samples into intervals that are measured but not yet divided.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use wattribute::busy::{BusyMeter, Tick, Utilization};
 use wattribute::facts::ProcessKey;
 use wattribute::idle::{IdleLearner, IdleMeter, Parts};
 use wattribute::meter::{Counter, EnergyMeter, EnergySource, Metered, Reading};
+use wattribute::split::InstanceId;
 use wattribute::units::{Microseconds, Millijoules, Milliwatts};
 
-use crate::sample::{Card, Gauges, Sample};
+use super::division;
+use crate::sample::{Card, Gauges, Mig, Sample};
 
 /// The counter is compared with power over this time.
 const COMPARED_TIME: Microseconds = Microseconds(120_000_000);
@@ -28,6 +31,8 @@ pub enum IdleBasis {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Presence {
     pub process: ProcessKey,
+    /// `None` without MIG.
+    pub instance: Option<InstanceId>,
     /// GPU memory in bytes.
     pub memory: Option<u64>,
     pub busy: Microseconds,
@@ -39,19 +44,36 @@ pub struct Presence {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Measured {
     /// Somebody looked from beginning to end.
-    Interval { metered: Metered, parts: Parts, presences: Vec<Presence>, utilization_known: bool },
+    Interval {
+        metered: Metered,
+        parts: Parts,
+        presences: Vec<Presence>,
+        utilization_known: bool,
+        mig: Option<Mig>,
+    },
     /// The exporter did not run.
     Gap(Metered),
 }
+
+/// A process, and the MIG instance it is on: one that is on two instances is two.
+pub type Who = (ProcessKey, Option<InstanceId>);
 
 /// A process that the driver lists now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listed {
     pub process: ProcessKey,
+    /// `None` without MIG.
+    pub instance: Option<InstanceId>,
     /// GPU memory in bytes.
     pub memory: Option<u64>,
     /// How long it has lived; `None` where that is unknown.
     pub age: Option<Microseconds>,
+}
+
+impl Listed {
+    pub fn who(&self) -> Who {
+        (self.process, self.instance)
+    }
 }
 
 /// Who was there at the end of an interval, and until when those were who went.
@@ -70,7 +92,9 @@ pub struct Gpu {
     idle: IdleMeter,
     learner: IdleLearner,
     busy: BusyMeter,
-    present: BTreeMap<ProcessKey, Option<u64>>,
+    present: BTreeMap<Who, Option<u64>>,
+    /// How MIG has divided it, by the last complete sample.
+    mig: Option<Mig>,
     /// Share of the last interval in which each was busy; empty where that is unknown.
     utilization: BTreeMap<ProcessKey, f64>,
     /// From the last complete sample.
@@ -102,6 +126,7 @@ impl Gpu {
             learner: IdleLearner::default(),
             busy: BusyMeter::default(),
             present: BTreeMap::new(),
+            mig: None,
             utilization: BTreeMap::new(),
             latest: None,
         }
@@ -116,31 +141,48 @@ impl Gpu {
         }
     }
 
+    /// The driver was loaded anew: whatever the counter shows next, it has gained since then.
+    pub fn restart_counter(&mut self) {
+        self.meter.restart();
+    }
+
     /// What the next run needs to continue.
     pub fn progress(&self) -> (Option<Reading>, Option<Milliwatts>) {
         (self.meter.last(), self.learner.learnt())
     }
 
     /// The processes of the last complete sample.
-    pub fn present(&self) -> impl Iterator<Item = ProcessKey> {
+    pub fn present(&self) -> impl Iterator<Item = Who> {
         self.present.keys().copied()
     }
 
     /// The process of the last complete sample that had this pid, if it was a known one.
     pub fn present_with(&self, pid: u32) -> Option<ProcessKey> {
-        let all = ProcessKey { pid, start: 1 }..=ProcessKey { pid, start: u64::MAX };
-        self.present.range(all).next().map(|(key, _)| *key)
+        let from = (ProcessKey { pid, start: 1 }, None);
+        let next = self.present.range(from..).next().map(|((key, _), _)| *key);
+        next.filter(|key| key.pid == pid)
     }
 
     /// Whether a process was in the last complete sample.
-    pub fn is_present(&self, process: ProcessKey) -> bool {
-        self.present.contains_key(&process)
+    pub fn is_present(&self, who: Who) -> bool {
+        self.present.contains_key(&who)
+    }
+
+    /// How MIG has divided it, by the last complete sample.
+    pub fn mig(&self) -> Option<&Mig> {
+        self.mig.as_ref()
+    }
+
+    /// What the driver calls a MIG instance that exists.
+    pub fn mig_uuid(&self, instance: Option<InstanceId>) -> Option<Arc<str>> {
+        let own = self.mig.as_ref()?.instances.iter().find(|own| Some(own.id) == instance)?;
+        Some(Arc::clone(&own.uuid))
     }
 
     /// The processes of the last complete sample, with their GPU memory in bytes and the share of the last interval
     /// in which they were busy.
-    pub fn occupancy(&self) -> impl Iterator<Item = (ProcessKey, Option<u64>, Option<f64>)> {
-        self.present.iter().map(|(key, memory)| (*key, *memory, self.utilization.get(key).copied()))
+    pub fn occupancy(&self) -> impl Iterator<Item = (Who, Option<u64>, Option<f64>)> {
+        self.present.iter().map(|(who, memory)| (*who, *memory, self.utilization.get(&who.0).copied()))
     }
 
     /// Takes a complete sample; gives the interval that it ends, if it ends one.
@@ -170,6 +212,8 @@ impl Gpu {
         self.latest = Some(Latest { unix, power, gauges, source, idle_basis, idle_power, disagreement });
         let presences =
             self.presences(sample, attendance, metered.map_or(Microseconds::ZERO, |one| one.elapsed));
+        let before = std::mem::replace(&mut self.mig, sample.mig.clone());
+        let mig = division::joined(before.as_ref(), self.mig.as_ref());
         let metered = metered?;
         if std::mem::take(&mut self.gap) {
             return Some(Measured::Gap(metered));
@@ -180,7 +224,7 @@ impl Gpu {
         let ratio = |one: &Presence| (one.process, one.busy.as_seconds() / metered.elapsed.as_seconds());
         let known = presences.iter().filter(|_| utilization_known);
         self.utilization = known.map(ratio).collect();
-        Some(Measured::Interval { metered, parts, presences, utilization_known })
+        Some(Measured::Interval { metered, parts, presences, utilization_known, mig })
     }
 
     /// Whether the GPU works for somebody, and the driver has yet to say for whom: it samples utilisation up to once a
@@ -207,36 +251,37 @@ impl Gpu {
             let born = one.age.map_or(tick.from, |age| sample.unix.saturating_sub(age));
             self.busy.enter(one.process, born.max(tick.from));
         }
-        let now: BTreeMap<ProcessKey, &Listed> =
-            attendance.listed.iter().map(|one| (one.process, one)).collect();
+        let now: BTreeMap<Who, &Listed> = attendance.listed.iter().map(|one| (one.who(), one)).collect();
         let busy = self.busy.busy(tick, &self.utilizations(sample, &now));
         let busy_of = |key| busy.get(&key).copied().unwrap_or_default();
         let stayed = |one: &Listed| {
-            let seen = match (self.present.contains_key(&one.process), one.age) {
+            let seen = match (self.present.contains_key(&one.who()), one.age) {
                 (false, Some(age)) => age.min(elapsed),
                 _ => elapsed,
             };
-            Presence { process: one.process, memory: one.memory, busy: busy_of(one.process), seen }
+            let (process, instance) = one.who();
+            Presence { process, instance, memory: one.memory, busy: busy_of(process), seen }
         };
-        let left = |(&process, &memory): (&ProcessKey, &Option<u64>)| {
+        let left = |(&(process, instance), &memory): (&Who, &Option<u64>)| {
             let began = sample.at.saturating_sub(elapsed);
             // Without a known end (it only closed its context, say) it left, on the average, in the middle.
             let middle = Microseconds(elapsed.0 / 2);
             let seen = (attendance.ended)(process).map_or(middle, |ended| ended.saturating_sub(began));
-            Presence { process, memory, busy: busy_of(process), seen: seen.min(elapsed) }
+            Presence { process, instance, memory, busy: busy_of(process), seen: seen.min(elapsed) }
         };
         let leavers = self.present.iter().filter(|(key, _)| !now.contains_key(key));
         let gone: Vec<Presence> = leavers.map(left).collect();
         let presences = now.values().map(|one| stayed(one)).chain(gone.iter().copied()).collect();
-        gone.iter().for_each(|one| self.busy.leave(one.process));
-        self.present = attendance.listed.iter().map(|one| (one.process, one.memory)).collect();
+        let stays = |process| now.keys().any(|(key, _)| *key == process);
+        gone.iter().filter(|one| !stays(one.process)).for_each(|one| self.busy.leave(one.process));
+        self.present = attendance.listed.iter().map(|one| (one.who(), one.memory)).collect();
         presences
     }
 
     /// The driver's samples, by process: of those listed now, else of those that have just left.
-    fn utilizations(&self, sample: &Sample, now: &BTreeMap<ProcessKey, &Listed>) -> Vec<Utilization> {
+    fn utilizations(&self, sample: &Sample, now: &BTreeMap<Who, &Listed>) -> Vec<Utilization> {
         let by_pid: BTreeMap<u32, ProcessKey> =
-            self.present.keys().chain(now.keys()).map(|key| (key.pid, *key)).collect();
+            self.present.keys().chain(now.keys()).map(|(key, _)| (key.pid, *key)).collect();
         let samples = sample.processes.iter().flat_map(|processes| processes.utilization.iter().flatten());
         let to_utilization = |one: &crate::sample::SmSample| {
             let sm_percent = u8::try_from(one.percent).ok()?;

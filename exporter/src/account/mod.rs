@@ -8,7 +8,10 @@ pub mod book;
 mod calls;
 mod claims;
 mod delay;
+mod division;
 mod gpu;
+mod holdings;
+pub mod occupant;
 pub mod series;
 pub mod snapshot;
 #[cfg(test)]
@@ -21,6 +24,7 @@ use std::time::Duration;
 pub use accountant::Accountant;
 use book::Book;
 pub use calls::Calls;
+pub use claims::on_gpu;
 pub use gpu::{IdleBasis, Latest};
 use snapshot::Snapshot;
 use wattribute::facts::ProcessKey;
@@ -28,6 +32,7 @@ use wattribute::meter::Reading;
 use wattribute::rules::RuleSet;
 use wattribute::units::{Microseconds, Milliwatts};
 
+use crate::allocation::Allocations;
 use crate::identify;
 use crate::sample;
 
@@ -35,6 +40,8 @@ use crate::sample;
 pub enum Event {
     Source(sample::Event),
     Identity(identify::Event),
+    /// What a scheduler has allocated, all of it.
+    Allocations(Allocations),
     /// New rules are in force.
     Rules(Arc<RuleSet>),
     /// Stop, and give the books one last time.
@@ -62,6 +69,7 @@ pub struct Config {
     pub host: String,
     pub process_series: usize,
     pub workload_series: usize,
+    pub detail: occupant::Detail,
 }
 
 /// The stages before and after.

@@ -3,7 +3,7 @@
 //! Admission is sticky. A newcomer beyond the limit is summed as `other`, one for each GPU, and stays there, so
 //! that no counter falls. A series goes five minutes after the last process in it ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use wattribute::owner::Owner;
@@ -130,6 +130,65 @@ impl SeriesTable {
     /// The series, by age.
     pub fn iter(&self) -> impl Iterator<Item = (SeriesId, &Arc<SeriesLabels>)> {
         self.entries.iter().map(|(id, entry)| (*id, &entry.labels))
+    }
+}
+
+/// All series: those of processes, and those of workloads.
+#[derive(Debug)]
+pub struct Register {
+    processes: SeriesTable,
+    workloads: SeriesTable,
+    last_id: u64,
+}
+
+impl Register {
+    /// None yet, and room for so many of processes and of workloads.
+    pub fn new([processes, workloads]: [usize; 2]) -> Self {
+        let (processes, workloads) = (SeriesTable::new(processes), SeriesTable::new(workloads));
+        Self { processes, workloads, last_id: 0 }
+    }
+
+    /// The series for these labels, with one more living thing in it; `None` where such series are switched off.
+    pub fn enter(&mut self, labels: SeriesLabels) -> Option<SeriesId> {
+        let table = match labels.subject {
+            Subject::Process { .. } => &mut self.processes,
+            Subject::Workload(_) => &mut self.workloads,
+        };
+        table.enter(labels, &mut self.last_id)
+    }
+
+    /// One thing in each of these series ended.
+    pub fn leave(&mut self, ids: [Option<SeriesId>; 2], at: Microseconds) {
+        for id in ids.into_iter().flatten() {
+            self.processes.leave(id, at);
+            self.workloads.leave(id, at);
+        }
+    }
+
+    /// Removes series that ended before `horizon` and says which.
+    pub fn expire(&mut self, horizon: Microseconds) -> BTreeSet<SeriesId> {
+        let workloads = self.workloads.expire(horizon);
+        self.processes.expire(horizon).into_iter().chain(workloads).collect()
+    }
+
+    /// Takes over a series of an earlier run, whose members may have ended meanwhile.
+    pub fn restore(&mut self, labels: SeriesLabels, at: Microseconds) -> Option<SeriesId> {
+        let table = match labels.subject {
+            Subject::Process { .. } => &self.processes,
+            Subject::Workload(_) => &self.workloads,
+        };
+        // What is beyond a limit that was lowered is dropped: in `other` it would be shown a second time.
+        if !table.admits(&labels) {
+            return None;
+        }
+        let id = self.enter(labels)?;
+        self.leave([Some(id), None], at);
+        Some(id)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (SeriesId, &Arc<SeriesLabels>)> {
+        self.processes.iter().chain(self.workloads.iter())
     }
 }
 

@@ -5,14 +5,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use wattribute::facts::ProcessKey;
 use wattribute::owner::Owner;
+use wattribute::rules::RuleSet;
 use wattribute::split::Basis;
 
 use super::book::Book;
 use super::claims::Billing;
 use super::delay::Settled;
-use super::gpu::{Gpu, Latest};
+use super::gpu::{Gpu, Latest, Who};
+use super::occupant::Occupant;
 use super::series::{SeriesId, SeriesLabels};
 use super::{Calls, Progress};
 use crate::clock::{self, Now};
@@ -28,6 +29,8 @@ pub struct Snapshot {
     /// The labels of the series in the books.
     pub series: BTreeMap<SeriesId, Arc<SeriesLabels>>,
     pub gpus: Vec<GpuView>,
+    /// Those by which the verdicts were reached.
+    pub rules: Arc<RuleSet>,
     pub progress: BTreeMap<Arc<str>, Progress>,
     pub failures: BTreeMap<&'static str, u64>,
     pub calls: Calls,
@@ -59,6 +62,8 @@ pub struct GpuView {
     pub teams: BTreeMap<Owner, TeamView>,
     /// Processes that have a series of their own.
     pub processes: Vec<ProcessView>,
+    /// All processes; none unless single processes are to be shown.
+    pub occupants: Vec<Occupant>,
 }
 
 /// An owner's processes on a GPU, live.
@@ -85,30 +90,45 @@ impl GpuView {
     /// A GPU that has not answered yet.
     pub fn new(card: Card) -> Self {
         let (watts, teams, processes) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        Self { card, up: false, latest: None, basis: None, watts, teams, processes }
+        let occupants = Vec::new();
+        Self { card, up: false, latest: None, basis: None, watts, teams, processes, occupants }
     }
 
     /// Takes over the readings and the occupants of now. Nobody is on a GPU that does not answer.
-    pub fn refresh<'a>(&mut self, gpu: &Gpu, now: Now, billing: impl Fn(ProcessKey) -> Option<&'a Billing>) {
+    pub fn refresh<'a>(&mut self, gpu: &Gpu, now: Now, billing: impl Fn(Who) -> Option<&'a Billing>) {
         self.latest = gpu.latest;
         self.teams.clear();
         self.processes.clear();
+        self.occupants.clear();
         if !self.up {
             return self.watts.clear();
         }
         let boot = now.unix.saturating_sub(now.boot);
-        for (process, memory, utilization) in gpu.occupancy() {
-            let Some(billing) = billing(process) else { continue };
+        let mut last = None;
+        for (who, memory, utilization) in gpu.occupancy() {
+            let Some(billing) = billing(who) else { continue };
             let team =
                 self.teams.entry(billing.owner.clone()).or_insert(TeamView { processes: 0, memory: Some(0) });
-            team.processes += 1;
-            team.memory = team.memory.zip(memory).map(|(sum, more)| sum + more);
-            if let [Some(series), _] = billing.series {
-                let started = (boot + clock::started(process)).as_seconds();
-                self.processes.push(ProcessView { series, memory, utilization, started });
+            team.memory = sum(team.memory, memory);
+            // On two MIG instances it is still one process.
+            let is_again = last == Some(who.0);
+            last = Some(who.0);
+            team.processes += usize::from(!is_again);
+            let [Some(series), _] = billing.series else { continue };
+            match self.processes.last_mut().filter(|view| is_again && view.series == series) {
+                Some(view) => view.memory = sum(view.memory, memory),
+                None => {
+                    let started = (boot + clock::started(who.0)).as_seconds();
+                    self.processes.push(ProcessView { series, memory, utilization, started });
+                }
             }
         }
     }
+}
+
+/// `None` where either is unknown.
+fn sum(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    one.zip(other).map(|(one, other)| one + other)
 }
 
 /// What each owner drew in an interval, in watts.

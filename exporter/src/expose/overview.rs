@@ -15,6 +15,38 @@ pub struct Overview {
     pub gpus: Vec<Gpu>,
     /// The owners, in the order they are to be shown.
     pub teams: Vec<Team>,
+    /// The processes; `None` where single processes are not shown.
+    pub processes: Option<Processes>,
+}
+
+/// The processes on all GPUs, as many as fit on a page.
+#[derive(Clone, Debug, Default)]
+pub struct Processes {
+    /// Those that are busiest first.
+    pub rows: Vec<Process>,
+    /// How many there are.
+    pub all: usize,
+}
+
+/// A process on a GPU. What is not known is empty or `None`.
+#[derive(Clone, Debug, Default)]
+pub struct Process {
+    /// The driver's index of the GPU.
+    pub gpu: u32,
+    pub pid: u32,
+    pub comm: String,
+    pub user: String,
+    pub workload: String,
+    /// Who pays; `None` while that is being found out.
+    pub owner: Option<Owner>,
+    /// The rule, or why there is none.
+    pub rule: String,
+    /// `kernel`, `scheduler` or `declared`.
+    pub evidence: String,
+    /// GPU memory, in bytes.
+    pub memory_bytes: Option<f64>,
+    /// Share of the last interval in which it was busy.
+    pub utilization_ratio: Option<f64>,
 }
 
 /// The state of the rules.

@@ -4,6 +4,7 @@
 //! Floats are fine here: nobody bills by this page. Called by [`super::routes`].
 
 use super::overview::{Gpu, Overview, Readiness, Rules, Team};
+use super::page_processes;
 use std::fmt::{self, Write};
 
 const STYLE: &str = include_str!("page.css");
@@ -36,6 +37,7 @@ fn write_page(out: &mut String, overview: &Overview, readiness: Readiness, path:
     summary(out, overview)?;
     gpus(out, &overview.gpus)?;
     teams(out, &overview.teams)?;
+    overview.processes.iter().try_for_each(|processes| page_processes::write(out, processes))?;
     writeln!(
         out,
         "<footer>wattribute {} · source {} · {} · values as of this request</footer>\n</body>\n</html>",
@@ -204,7 +206,7 @@ fn kilowatt_hours(joules: f64) -> String {
 }
 
 /// A reading with its digits after the point and its unit, or a dash.
-struct Reading(Option<f64>, usize, &'static str);
+pub(super) struct Reading(pub Option<f64>, pub usize, pub &'static str);
 
 impl fmt::Display for Reading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -216,7 +218,7 @@ impl fmt::Display for Reading {
 }
 
 /// A bar that is full at 1; nothing where there is no reading.
-struct Bar(Option<f64>);
+pub(super) struct Bar(pub Option<f64>);
 
 impl fmt::Display for Bar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -226,7 +228,7 @@ impl fmt::Display for Bar {
 }
 
 /// Text that cannot become markup.
-struct Escaped<'a>(&'a str);
+pub(super) struct Escaped<'a>(pub &'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -286,6 +288,7 @@ mod tests {
                     processes: 0,
                 },
             ],
+            processes: None,
         }
     }
 

@@ -84,7 +84,8 @@ fn slot(Encoding { format, compression }: Encoding) -> usize {
     }
 }
 
-fn gzip(plain: &[u8]) -> Result<Bytes, std::io::Error> {
+/// Packs bytes.
+pub(super) fn gzip(plain: &[u8]) -> Result<Bytes, std::io::Error> {
     let mut writer = GzEncoder::new(Vec::new(), flate2::Compression::fast());
     writer.write_all(plain)?;
     writer.finish().map(Bytes::from)

@@ -3,10 +3,13 @@
 //! Handlers only read what was published last: none samples, and none waits for the accounting. Called by
 //! [`super::http`] for every request.
 
-use super::negotiate::{self, Encoding};
+use super::negotiate::{self, Compression, Encoding};
 use super::overview::{Overview, Readiness};
 use super::page;
-use super::publish::{EncodeError, Published};
+use super::processes::Listing;
+use super::processes_query::Query;
+use super::publish::{self, EncodeError, Published};
+use crate::account::occupant::Detail;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -22,6 +25,8 @@ pub struct Live {
     pub published: ArcSwap<Published>,
     /// What the page for people says.
     pub overview: ArcSwap<Overview>,
+    /// What the processes API says; empty where single processes are not shown.
+    pub listing: ArcSwap<Listing>,
     /// Whether the first complete sample is in.
     pub is_ready: AtomicBool,
 }
@@ -33,6 +38,7 @@ impl Live {
         Self {
             published: ArcSwap::from_pointee(published),
             overview: ArcSwap::from_pointee(overview),
+            listing: ArcSwap::default(),
             is_ready: AtomicBool::new(false),
         }
     }
@@ -55,11 +61,15 @@ pub struct Site {
     pub scrapes: Option<Semaphore>,
     /// Who reloads the rules; `None` where reloading over HTTP is off.
     pub reload: Option<mpsc::Sender<Reload>>,
+    /// Whether single processes are shown to whoever asks.
+    pub detail: Detail,
 }
 
 type Answer = Response<Full<Bytes>>;
 
 const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+const PROCESSES: &str = "/api/v1/processes";
 /// The page needs its own style and nothing else.
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -72,9 +82,10 @@ pub async fn respond<B>(site: &Site, request: &Request<B>) -> Answer {
         "/" if reads => front_page(site),
         "/-/healthy" if reads => text(StatusCode::OK, "wattribute is healthy\n"),
         "/-/ready" if reads => ready(site),
+        PROCESSES if reads => processes(site, request).await,
         "/-/reload" if writes => reload(site).await,
         "/-/reload" => not_allowed("POST, PUT"),
-        "/" | "/-/healthy" | "/-/ready" => not_allowed("GET, HEAD"),
+        "/" | "/-/healthy" | "/-/ready" | PROCESSES => not_allowed("GET, HEAD"),
         path if path == site.telemetry_path => not_allowed("GET, HEAD"),
         _ => text(StatusCode::NOT_FOUND, format!("not found: the metrics are at {}\n", site.telemetry_path)),
     }
@@ -105,7 +116,7 @@ async fn scrape(site: &Site, headers: &HeaderMap) -> Answer {
     };
     let mut answer = answer(StatusCode::OK, offer.content_type, body);
     set(&mut answer, header::VARY, "Accept, Accept-Encoding");
-    if compression == negotiate::Compression::Gzip {
+    if compression == Compression::Gzip {
         set(&mut answer, header::CONTENT_ENCODING, "gzip");
     }
     answer
@@ -118,6 +129,56 @@ async fn body(published: Arc<Published>, encoding: Encoding) -> Result<Bytes, En
     }
     let making = tokio::task::spawn_blocking(move || published.body(encoding));
     making.await.unwrap_or(Err(EncodeError))
+}
+
+/// Whether a request may see single processes: everybody if the flag says so. Who has shown a password or a certificate
+/// may too, once there are such.
+fn may_see_processes<B>(site: &Site, _request: &Request<B>) -> bool {
+    site.detail == Detail::Processes
+}
+
+async fn processes<B>(site: &Site, request: &Request<B>) -> Answer {
+    if !may_see_processes(site, request) {
+        return text(StatusCode::FORBIDDEN, "the processes API is not enabled: see --web.enable-processes\n");
+    }
+    let query = match Query::parse(request.uri().query().unwrap_or_default()) {
+        Ok(query) => query,
+        Err(error) => return text(StatusCode::BAD_REQUEST, format!("{error}\n")),
+    };
+    let Ok(_permit) = site.scrapes.as_ref().map(Semaphore::try_acquire).transpose() else {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once: see --web.max-requests\n");
+    };
+    let compression = negotiate::compression(&joined(request.headers(), &header::ACCEPT_ENCODING));
+    let (listing, pid) = (site.live.listing.load_full(), query.pid);
+    // Many processes take milliseconds, which are to hold up no other request.
+    let making = tokio::task::spawn_blocking(move || {
+        let made = listing.answer(&query).map_err(|error| error.to_string())?;
+        let pack = |body: String| match compression {
+            Compression::Identity => Ok(Bytes::from(body)),
+            Compression::Gzip => publish::gzip(body.as_bytes()),
+        };
+        made.map(pack).transpose().map_err(|error| error.to_string())
+    });
+    let body = match making.await.map_err(|error| error.to_string()).and_then(|made| made) {
+        Ok(Some(body)) => body,
+        Ok(None) => {
+            let pid = pid.unwrap_or_default();
+            return text(
+                StatusCode::NOT_FOUND,
+                format!("pid {pid} is on no GPU now: see wattribute explain\n"),
+            );
+        }
+        Err(error) => {
+            tracing::error!(error, "the processes could not be listed");
+            return text(StatusCode::INTERNAL_SERVER_ERROR, "the processes could not be listed\n");
+        }
+    };
+    let mut answer = answer(StatusCode::OK, JSON, body);
+    set(&mut answer, header::VARY, "Accept-Encoding");
+    if compression == Compression::Gzip {
+        set(&mut answer, header::CONTENT_ENCODING, "gzip");
+    }
+    answer
 }
 
 async fn reload(site: &Site) -> Answer {

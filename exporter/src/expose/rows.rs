@@ -218,9 +218,9 @@ fn gauge_row(metric: Metric, gpu: &GpuView, row: &mut Row<'_>) {
         // Of a GPU that fell silent this says since when.
         Metric::GpuLastSample => gpu.latest.map(|latest| latest.unix.as_seconds()),
         Metric::GpuEnergyDisagreement => latest.and_then(|latest| latest.disagreement),
-        Metric::GpuPower => {
-            latest.and_then(|latest| latest.power).map(wattribute::units::Milliwatts::as_watts)
-        }
+        Metric::GpuPower => latest
+            .and_then(|latest| latest.gauges.power.or(latest.power))
+            .map(wattribute::units::Milliwatts::as_watts),
         Metric::GpuIdlePower => {
             gpu.latest.and_then(|latest| latest.idle_power).map(wattribute::units::Milliwatts::as_watts)
         }

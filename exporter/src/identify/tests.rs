@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Instant;
 use wattribute::facts::Field;
 
 const SHORT: Duration = Duration::from_millis(40);
 const LONG: Duration = Duration::from_secs(3600);
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A child that is ended when it goes out of scope.
 struct Running(Child);
@@ -71,10 +70,9 @@ fn the_end_of_a_process_is_told_at_once() {
     stage.watch(process);
     stage.watch(process);
     next_facts(&heard, process);
-    let killed = Instant::now();
     child.0.kill().expect("a signal");
+    // Long before it would be read again.
     assert_eq!(next(&heard), Event::Ended { process });
-    assert!(killed.elapsed() < Duration::from_millis(100), "{:?}", killed.elapsed());
     check_silent(&heard, SHORT);
 }
 
@@ -85,7 +83,11 @@ fn exec_is_noticed_and_nothing_is_told_twice() {
     stage.watch(child.key());
     assert_eq!(next_facts(&heard, child.key()).1.text(&Field::Comm), "sh");
     drop(child.0.stdin.take());
-    assert_eq!(next_facts(&heard, child.key()).1.text(&Field::Exe).rsplit('/').next(), Some("sleep"));
+    // A read in the middle of the exec sees a part of it, and is told as well.
+    let is_whole = |facts: &Facts| {
+        facts.text(&Field::Exe).ends_with("/sleep") && facts.text(&Field::Cmdline) == "sleep 100"
+    };
+    while !is_whole(&next_facts(&heard, child.key()).1) {}
     check_silent(&heard, 10 * SHORT);
 }
 
@@ -120,7 +122,10 @@ fn of_a_forgotten_process_nothing_is_told() {
     stage.watch(child.key());
     next_facts(&heard, child.key());
     stage.forget(child.key());
-    std::thread::sleep(SHORT);
+    // What is heard of another shows that the stage has got so far.
+    let other = Running::script("read line");
+    stage.watch(other.key());
+    next_facts(&heard, other.key());
     child.0.kill().expect("a signal");
     check_silent(&heard, 5 * SHORT);
 }
@@ -234,7 +239,8 @@ fn a_part_that_cannot_be_read_is_told_once() {
 
 #[test]
 fn ten_thousand_processes_are_read_once_each_and_again_not_all_together() {
-    let interval = Duration::from_secs(4);
+    // So long that a busy machine ends the first round before the second begins, and sees the second while it lasts.
+    let interval = Duration::from_secs(12);
     let (simulated, stage, heard) = Simulated::start(Ok(reading("x")), interval);
     for pid in 1..=10_000 {
         stage.watch(ProcessKey { pid, start: 1 });
@@ -244,9 +250,12 @@ fn ten_thousand_processes_are_read_once_each_and_again_not_all_together() {
     }
     let (processes, reads) = simulated.asked();
     assert_eq!((processes, reads), (10_000, 10_000));
-    std::thread::sleep(interval * 7 / 8);
-    let (_, reads) = simulated.asked();
-    assert!((11_000..19_000).contains(&reads), "{reads} reads after 7/8 of the interval");
+    let mut reads = 0;
+    while reads < 11_000 {
+        std::thread::sleep(SHORT);
+        reads = simulated.asked().1;
+    }
+    assert!(reads < 19_000, "{reads} reads when the second round has just begun");
 }
 
 /// Processes whose name is the processor time that the stage's thread has used, in nanoseconds.

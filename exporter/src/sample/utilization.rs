@@ -140,14 +140,14 @@ impl Utilization {
         log: &mut Log,
         since: Microseconds,
     ) -> Option<Vec<ProcessSample>> {
-        let first = self.ask(self.preferred, device, log, since);
+        let first = self.ask((self.preferred, since), device, log);
         let is_silent = first.as_ref().is_some_and(Vec::is_empty);
         self.silent = if is_silent { self.silent + 1 } else { 0 };
         if first.is_some() && self.silent % SILENT_TICKS != 1 {
             return first;
         }
         let other = self.preferred.other();
-        let second = self.ask(other, device, log, since);
+        let second = self.ask((other, since), device, log);
         if second.as_ref().is_some_and(|samples| !samples.is_empty()) || first.is_none() {
             self.preferred = other;
             return second;
@@ -157,10 +157,9 @@ impl Utilization {
 
     fn ask(
         &mut self,
-        by: UtilizationCall,
+        (by, since): (UtilizationCall, Microseconds),
         device: &Device<'_>,
         log: &mut Log,
-        since: Microseconds,
     ) -> Option<Vec<ProcessSample>> {
         let room = self.room;
         let answer = match by {

@@ -5,10 +5,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wattribute::facts::{Facts, Field, ProcessKey};
+use wattribute::facts::{Fact, Facts, Field, ProcessKey};
 
 use super::parse::Job;
+use super::roster::{Question, Roster};
 use super::scontrol::Answer;
+use crate::allocation::Allocations;
 use crate::identify::Event;
 
 /// The fields that Slurm knows.
@@ -17,8 +19,8 @@ pub const FIELDS: [Field; 4] =
 
 /// The time between two questions is at least this: ten in a second.
 const PACE: Duration = Duration::from_millis(100);
-/// How long to wait after the first failure, and how long at most.
-const BACK_OFF: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
+/// How long to wait at most after failures.
+const BACK_OFF: Duration = Duration::from_secs(60);
 /// How old an answer may be while the job runs; then it is asked for again, and stands until the new one is there.
 const FRESH: Duration = Duration::from_secs(3600);
 /// How long a job is remembered after its last process ended.
@@ -29,8 +31,8 @@ const MOST_IDLE: usize = 1024;
 /// What is to be done next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Ask of this job now.
-    Ask(u32),
+    /// Ask this now.
+    Ask(Question),
     /// Look again then; `None` is when something is heard.
     Wait(Option<Instant>),
 }
@@ -42,6 +44,8 @@ pub struct Desk {
     wanted: bool,
     watched: HashMap<ProcessKey, Watched>,
     jobs: HashMap<u32, Case>,
+    /// The jobs of this node, where they can be listed.
+    pub roster: Option<Roster>,
     /// When the next question may be asked.
     free: Option<Instant>,
 }
@@ -79,6 +83,11 @@ struct Case {
 }
 
 impl Desk {
+    /// Nothing known yet.
+    pub fn new(roster: Option<Roster>) -> Self {
+        Self { roster, ..Self::default() }
+    }
+
     /// Whether facts of Slurm are wanted from now on.
     pub fn want(&mut self, wanted: bool) {
         self.wanted = wanted;
@@ -120,6 +129,8 @@ impl Desk {
                     Some(heard) => self.learn(process, heard, now),
                     None => {
                         self.move_to(process, None, now);
+                        let is_awaited = facts.get(&Field::JobId) == Fact::Pending;
+                        let facts = if is_awaited { Arc::new(pending(&facts)) } else { facts };
                         vec![Event::Facts { process, generation, facts }]
                     }
                 }
@@ -136,22 +147,41 @@ impl Desk {
     pub fn next(&mut self, now: Instant) -> Next {
         self.sweep(now);
         let due = self.jobs.iter().filter(|(_, case)| case.answer.is_none() || case.idle.is_none());
-        let Some((job, case)) = due.min_by_key(|(job, case)| (case.due, **job)) else {
-            return Next::Wait(None);
-        };
-        let at = self.free.map_or(case.due, |free| free.max(case.due));
-        if at > now { Next::Wait(Some(at)) } else { Next::Ask(*job) }
+        let due = due.min_by_key(|(job, case)| (case.due, **job));
+        let due = due.map(|(job, case)| (case.due, Question::Job(*job)));
+        let first =
+            due.into_iter().chain(self.roster.as_ref().and_then(Roster::next)).min_by_key(|(due, _)| *due);
+        let Some((due, question)) = first else { return Next::Wait(None) };
+        let at = self.free.map_or(due, |free| free.max(due));
+        if at > now { Next::Wait(Some(at)) } else { Next::Ask(question) }
+    }
+
+    /// The list of jobs came, or did not.
+    pub fn list(&mut self, list: Option<Vec<(u32, String)>>, now: Instant) {
+        self.free = Some(now + PACE);
+        let known = |job| self.jobs.get(&job).and_then(|case: &Case| case.answer.clone()?);
+        if let Some(roster) = &mut self.roster {
+            roster.list(list, known, now);
+        }
+    }
+
+    /// What the jobs of this node hold now, if it is not what was told last.
+    pub fn allocations(&mut self) -> Vec<Allocations> {
+        self.roster.as_mut().map(Roster::news).unwrap_or_default()
     }
 
     /// What came of a question; gives what is to be told.
     pub fn answer(&mut self, job: u32, answer: Answer, now: Instant) -> Vec<Event> {
         self.free = Some(now + PACE);
+        if let Some(roster) = &mut self.roster {
+            roster.answer(job, &answer, now);
+        }
         let Some(case) = self.jobs.get_mut(&job) else { return Vec::new() };
         let first = case.processes.first().copied();
         let miss = |part| first.map(|process| Event::Missing { process, part }).into_iter().collect();
         let said = match answer {
             Answer::None => {
-                case.due = now + back_off(case.failures);
+                case.due = now + back_off(case.failures, BACK_OFF);
                 case.failures += 1;
                 return miss("slurm_unreachable");
             }
@@ -200,7 +230,11 @@ impl Desk {
             self.leave(process, before, now);
         }
         if let Some(job) = job {
-            let case = self.jobs.entry(job).or_insert_with(|| Case::new(now));
+            let known = self.roster.as_mut().and_then(|roster| {
+                roster.hear(job);
+                roster.answer_of(job)
+            });
+            let case = self.jobs.entry(job).or_insert_with(|| Case::new(known, now));
             case.processes.insert(process);
             case.idle = None;
         }
@@ -246,8 +280,10 @@ impl Desk {
 }
 
 impl Case {
-    fn new(now: Instant) -> Self {
-        Self { answer: None, processes: BTreeSet::new(), due: now, failures: 0, idle: None }
+    /// `known` is what the roster knows of the job.
+    fn new(known: Option<&Job>, now: Instant) -> Self {
+        let due = if known.is_some() { now + FRESH } else { now };
+        Self { answer: known.cloned().map(Some), processes: BTreeSet::new(), due, failures: 0, idle: None }
     }
 }
 
@@ -269,15 +305,13 @@ pub fn pending(facts: &Facts) -> Facts {
 pub fn set_job(facts: &mut Facts, job: Option<&Job>) -> bool {
     let is_own = |job: &&Job| facts.text(&Field::Uid) == job.uid.to_string();
     let own = job.filter(is_own);
-    let values = own.map(|job| [&job.account, &job.user, &job.partition, &job.name]);
-    for (number, field) in FIELDS.into_iter().enumerate() {
-        facts.set(field, values.map_or("", |values| values[number].as_str()));
+    for (field, value) in FIELDS.into_iter().zip(own.map_or([""; 4], Job::fields)) {
+        facts.set(field, value);
     }
     own.is_some() || job.is_none()
 }
 
-/// The wait after this many failures before: doubled with each.
-fn back_off(failures: u32) -> Duration {
-    let [first, longest] = BACK_OFF;
-    first.saturating_mul(1 << failures.min(16)).min(longest)
+/// The wait after this many failures before: a second, doubled with each.
+pub fn back_off(failures: u32, longest: Duration) -> Duration {
+    Duration::from_secs(1).saturating_mul(1 << failures.min(16)).min(longest)
 }

@@ -7,6 +7,7 @@ use wattribute::facts::{Fact, Field};
 
 use super::desk::{Desk, FIELDS, Next, pending, set_job};
 use super::parse::Job;
+use super::roster::Question;
 use super::scontrol::Answer;
 use super::tests::{facts, process};
 use crate::identify::Event;
@@ -49,7 +50,7 @@ impl Day {
     #[track_caller]
     fn check(&mut self, ms: u64, want: Result<u32, Option<u64>>) {
         let want = match want {
-            Ok(job) => Next::Ask(job),
+            Ok(job) => Next::Ask(Question::Job(job)),
             Err(at) => Next::Wait(at.map(|at| self.at(at))),
         };
         let now = self.at(ms);
@@ -59,7 +60,7 @@ impl Day {
 
 fn known(account: &str) -> Answer {
     let (user, partition, name) = ("alice".into(), "gpu".into(), "x".into());
-    Answer::Known(Job { uid: 1001, user, account: account.into(), partition, name })
+    Answer::Known(Job { uid: 1001, user, account: account.into(), partition, name, ..Job::default() })
 }
 
 #[test]

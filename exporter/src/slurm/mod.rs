@@ -2,7 +2,7 @@
 //! rules that name one of these fields.
 //!
 //! Facts of a process in a job are passed on at once with these fields pending, and again when the controller has
-//! answered. A controller that is slow or away delays verdicts and changes none. Events pass through on the identify
+//! answered. The GPUs that the jobs of this node have are told as allocations. A controller that is slow or away delays verdicts and changes none. Events pass through on the identify
 //! stage's thread; only the thread `slurm` ever waits for the controller.
 //! Not done here: finding the job of a process (its control group, in the library), and what a verdict that waits
 //! comes to (the account stage).
@@ -11,26 +11,38 @@
 mod desk;
 #[cfg(test)]
 mod desk_tests;
+mod gres;
+mod hostlist;
 mod parse;
+mod prolog;
+mod roster;
+#[cfg(test)]
+mod roster_tests;
 mod scontrol;
+mod stepd;
 #[cfg(test)]
 mod tests;
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use desk::{Desk, FIELDS, Next};
 pub use desk::{job_of, pending, set_job};
+use prolog::Prolog;
+use roster::{Question, Roster, Service};
 pub use scontrol::{Answer, Scontrol};
+use stepd::Stepd;
 use wattribute::facts::ProcessKey;
 use wattribute::rules::RuleSet;
 
+use crate::allocation::Allocations;
 use crate::identify::{Event, Watch};
 
 /// Takes an event and says whether anybody listens; never blocks.
-type Tell = Box<dyn Fn(Event) -> bool + Send + Sync>;
+type Tell<E> = Box<dyn Fn(E) -> bool + Send + Sync>;
 
 /// The stage, running. Dropping it stops the thread, without waiting for an answer.
 pub struct Slurm<W> {
@@ -45,7 +57,10 @@ struct Office {
     desk: Mutex<Option<Desk>>,
     /// Something was heard, or the stage is to stop.
     news: Condvar,
-    tell: Tell,
+    tell: Tell<Event>,
+    hold: Tell<Allocations>,
+    /// For the identify stage's thread alone: it reads files.
+    stepd: Mutex<Stepd>,
     /// Whether there is a `scontrol` to ask.
     open: bool,
 }
@@ -55,23 +70,53 @@ pub fn is_wanted(rules: &RuleSet) -> bool {
     FIELDS.iter().any(|field| rules.wants(field))
 }
 
+/// How often the prolog's files are read.
+const PROLOG_PERIOD: Duration = Duration::from_secs(3);
+
+/// Where the stage finds what it needs.
+pub struct Places {
+    /// Slurm's programs, if there are any.
+    pub scontrol: Option<Scontrol>,
+    pub procfs: PathBuf,
+    /// The folder of the prolog's files, if there is one.
+    pub job_mapping: Option<PathBuf>,
+}
+
+/// What the stage tells.
+pub struct Ears {
+    /// Takes events of processes.
+    pub tell: Tell<Event>,
+    /// Takes what the jobs of this node hold.
+    pub hold: Tell<Allocations>,
+}
+
 /// Starts the stage behind the one that `begin` starts and gives what takes its events.
 ///
 /// # Errors
 /// Where `begin` fails, or the kernel gives no thread.
 pub fn spawn<W>(
-    scontrol: Option<Scontrol>,
-    tell: impl Fn(Event) -> bool + Send + Sync + 'static,
+    Places { scontrol, procfs, job_mapping }: Places,
+    Ears { tell, hold }: Ears,
     begin: impl FnOnce(Box<dyn Fn(Event) -> bool + Send>) -> io::Result<W>,
 ) -> io::Result<Slurm<W>> {
     let open = scontrol.is_some();
-    let (desk, news) = (Mutex::new(Some(Desk::default())), Condvar::new());
-    let office = Arc::new(Office { desk, news, tell: Box::new(tell), open });
+    let service = match &scontrol {
+        Some(scontrol) if scontrol.can_list() => Service::Lists,
+        Some(_) => Service::Jobs,
+        None => Service::None,
+    };
+    let roster = Roster::new(node_names(), service, Instant::now());
+    let (desk, news) = (Mutex::new(Some(Desk::new(Some(roster)))), Condvar::new());
+    let office = Arc::new(Office { desk, news, tell, hold, stepd: Mutex::new(Stepd::new(procfs)), open });
     let front = Arc::clone(&office);
     let identify = begin(Box::new(move |event| front.pass(event)))?;
     if let Some(scontrol) = scontrol {
         let office = Arc::clone(&office);
         thread::Builder::new().name("slurm".into()).spawn(move || office.work(scontrol))?;
+    }
+    if let Some(folder) = job_mapping {
+        let office = Arc::clone(&office);
+        thread::Builder::new().name("prolog".into()).spawn(move || office.follow(Prolog::new(folder)))?;
     }
     Ok(Slurm { identify, office })
 }
@@ -94,7 +139,12 @@ impl<W: Watch> Watch for Slurm<W> {
                 "rules name Slurm's accounts, users, partitions or job names, but there is no scontrol in PATH: they stay empty"
             );
         }
-        self.office.with(|desk| desk.want(wanted && self.office.open));
+        self.office.with(|desk| {
+            desk.want(wanted && self.office.open);
+            desk.roster.iter_mut().for_each(|roster| roster.want(generation));
+            // Where nobody listens the stage is about to end.
+            let _ = desk.allocations().into_iter().all(|held| (self.office.hold)(held));
+        });
         self.identify.want(rules, generation);
     }
 }
@@ -120,6 +170,7 @@ impl Office {
 
     /// Passes an event on. It is told under the lock, so that all are told in the order in which they were decided.
     fn pass(&self, event: Event) -> bool {
+        let event = self.resolve(event);
         let mut desk = self.lock();
         let Some(desk) = desk.as_mut() else { return (self.tell)(event) };
         let told = desk.hear(event, Instant::now()).into_iter().all(|event| (self.tell)(event));
@@ -127,26 +178,60 @@ impl Office {
         told
     }
 
+    /// With the job of a SLUID.
+    fn resolve(&self, event: Event) -> Event {
+        let Event::Facts { process, generation, facts } = event else { return event };
+        let resolved = self.stepd.lock().unwrap_or_else(PoisonError::into_inner).resolve(&facts);
+        Event::Facts { process, generation, facts: resolved.map_or(facts, Arc::new) }
+    }
+
     /// The thread: asks one question after the other until the stage stops.
     fn work(&self, mut scontrol: Scontrol) {
-        while let Some(job) = self.next() {
-            let answer = scontrol.ask(job);
-            let mut desk = self.lock();
+        while let Some(question) = self.next() {
+            let (mut answer, mut list) = (None, None);
+            match question {
+                Question::Job(job) => answer = Some((job, scontrol.ask(job))),
+                Question::List => list = Some(scontrol.list()),
+            }
+            let (mut desk, now) = (self.lock(), Instant::now());
             let Some(desk) = desk.as_mut() else { return };
-            let events = desk.answer(job, answer, Instant::now());
-            if !events.into_iter().all(|event| (self.tell)(event)) {
+            list.into_iter().for_each(|list| desk.list(list, now));
+            let events = answer.map(|(job, answer)| desk.answer(job, answer, now)).unwrap_or_default();
+            let told = events.into_iter().all(|event| (self.tell)(event));
+            if !told || !desk.allocations().into_iter().all(|held| (self.hold)(held)) {
                 return;
             }
         }
     }
 
+    /// The thread of the prolog's files: reads them until the stage stops.
+    fn follow(&self, mut prolog: Prolog) {
+        loop {
+            let mapping = prolog.read();
+            {
+                let mut desk = self.lock();
+                let Some(desk) = desk.as_mut() else { return };
+                let roster = desk.roster.as_mut();
+                roster
+                    .zip(mapping)
+                    .into_iter()
+                    .for_each(|(roster, mapping)| roster.map(mapping, Instant::now()));
+                if !desk.allocations().into_iter().all(|held| (self.hold)(held)) {
+                    return;
+                }
+                self.news.notify_one();
+            }
+            thread::sleep(PROLOG_PERIOD);
+        }
+    }
+
     /// Waits for the next question; `None` is the end.
-    fn next(&self) -> Option<u32> {
+    fn next(&self) -> Option<Question> {
         let mut desk = self.lock();
         loop {
             let now = Instant::now();
             let until = match desk.as_mut()?.next(now) {
-                Next::Ask(job) => return Some(job),
+                Next::Ask(question) => return Some(question),
                 Next::Wait(until) => until,
             };
             let limit = until.map_or(Duration::MAX, |until| until.saturating_duration_since(now));
@@ -154,4 +239,10 @@ impl Office {
             desk = woken.0;
         }
     }
+}
+
+/// What this node may be called in Slurm: as the kernel says, and as `slurmd` may have been told.
+fn node_names() -> Vec<String> {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    std::env::var("SLURMD_NODENAME").into_iter().chain([host]).collect()
 }

@@ -1,4 +1,4 @@
-//! What `scontrol show job` prints: pure, text in, a job out.
+//! What `scontrol show job --details` prints: pure, text in, a job out.
 //!
 //! Most values are their user's own words, printed without quotes or escapes: a job may be named
 //! `x Account=rich QOS=`, with line breaks if it likes. So of the text form only a reply that has one reading is
@@ -7,19 +7,52 @@
 
 use serde::Deserialize;
 
+use super::hostlist::expand;
+
 /// What Slurm says of a job. Empty is what it does not have.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Job {
     /// Whose job it is.
     pub uid: u32,
     /// The user's name.
     pub user: String,
+    /// The group that it runs as; `None` where Slurm does not say.
+    pub gid: Option<u32>,
+    /// The group's name.
+    pub group: String,
     /// The account that it is charged to.
     pub account: String,
     /// Where it runs.
     pub partition: String,
     /// As its user named it.
     pub name: String,
+    /// What it has on its nodes; `None` where that cannot be read.
+    pub shares: Option<Vec<Share>>,
+}
+
+impl Job {
+    /// Account, user, partition and name, in the order of the facts that they become.
+    pub fn fields(&self) -> [&str; 4] {
+        [&self.account, &self.user, &self.partition, &self.name]
+    }
+}
+
+/// What a job has on some nodes, on each of them the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// A list of nodes, `gpu[01-02]`.
+    pub nodes: String,
+    /// Its generic resources there, `gpu:a100:2(IDX:0-1)`.
+    pub gres: String,
+}
+
+/// The jobs on a node and when each began, out of `squeue --format=%A|%S`; `None` where a line cannot be read.
+pub fn parse_list(text: &str) -> Option<Vec<(u32, String)>> {
+    let job = |line: &str| {
+        let (id, since) = line.split_once('|')?;
+        Some((id.trim().parse().ok()?, since.trim().to_owned()))
+    };
+    text.lines().filter(|line| !line.trim().is_empty()).map(job).collect()
 }
 
 /// The job out of `scontrol show job -o ID`; `None` where the text can be read in more than one way, or in none.
@@ -39,7 +72,11 @@ pub fn parse_text(text: &str, id: u32) -> Option<Job> {
 pub fn parse_json(text: &str, id: u32) -> Option<Job> {
     let reply: Reply = serde_json::from_str(text).ok()?;
     let record = reply.jobs.into_iter().find(|record| record.job_id == id)?;
+    let shares = shares_of(&record);
     Some(Job {
+        shares,
+        gid: record.group_id,
+        group: record.group_name.unwrap_or_default(),
         uid: record.user_id,
         user: record.user_name.unwrap_or_default(),
         account: record.account.unwrap_or_default(),
@@ -52,14 +89,44 @@ pub fn parse_json(text: &str, id: u32) -> Option<Job> {
 fn record(line: &str) -> Option<(u32, Job)> {
     let (id, _) = line.strip_prefix("JobId=")?.split_once(' ')?;
     let (user, uid) = between(line, " UserId=", " GroupId=")?.strip_suffix(')')?.rsplit_once('(')?;
+    let group =
+        line.split_once(" GroupId=").and_then(|(_, rest)| rest.split_once(' ')).map(|(group, _)| group);
+    let group = group.and_then(|group| group.strip_suffix(')')?.rsplit_once('('));
     let job = Job {
         uid: uid.parse().ok()?,
         user: user.into(),
+        gid: group.and_then(|(_, gid)| gid.parse().ok()),
+        group: group.map(|(group, _)| group.into()).unwrap_or_default(),
         account: known(between(line, " Account=", " QOS=")?),
         partition: known(between(line, " Partition=", " AllocNode:Sid=")?),
         name: known(between(line, " JobName=", " UserId=")?),
+        shares: between(line, " NtasksPerN:B:S:C=", " MinCPUsNode=").map(shares),
     };
     Some((id.parse().ok()?, job))
+}
+
+/// `… Nodes=gpu[01-02] CPU_IDs=0-1 Mem=1 GRES=gpu:2(IDX:0-1) Nodes=gpu03 …`; up to Slurm 19.05 it is `GRES_IDX`.
+fn shares(text: &str) -> Vec<Share> {
+    let (mut shares, mut nodes) = (Vec::new(), "");
+    for word in text.split_ascii_whitespace() {
+        if let Some(list) = word.strip_prefix("Nodes=") {
+            nodes = list;
+        } else if let Some(gres) = word.strip_prefix("GRES=").or_else(|| word.strip_prefix("GRES_IDX=")) {
+            shares.push(Share { nodes: nodes.into(), gres: gres.into() });
+        }
+    }
+    shares
+}
+
+/// One text for each node, in the order of the nodes; for none where the job has no such resources.
+fn shares_of(record: &Record) -> Option<Vec<Share>> {
+    let details = record.gres_detail.as_deref().unwrap_or_default();
+    if details.is_empty() {
+        return Some(Vec::new());
+    }
+    let nodes = expand(record.nodes.as_deref()?)?;
+    let share = |(nodes, gres): (String, &String)| Share { nodes, gres: gres.clone() };
+    (nodes.len() == details.len()).then(|| nodes.into_iter().zip(details).map(share).collect())
 }
 
 /// What stands between two marks, each of which must stand there exactly once.
@@ -93,6 +160,10 @@ struct Record {
     account: Option<String>,
     partition: Option<String>,
     name: Option<String>,
+    group_id: Option<u32>,
+    group_name: Option<String>,
+    nodes: Option<String>,
+    gres_detail: Option<Vec<String>>,
 }
 
 #[cfg(test)]
@@ -105,6 +176,8 @@ mod tests {
     const V22_ARRAY: &str = include_str!("fixtures/22.05-array.txt");
     const V24: &str = include_str!("fixtures/24.05.txt");
     const V22_HET: &str = include_str!("fixtures/22.05-het.txt");
+    const V22_DETAILS: &str = include_str!("fixtures/22.05-details.txt");
+    const JSON_24_NODES: &str = include_str!("fixtures/24.05-nodes.json");
     const JSON_23: &str = include_str!("fixtures/23.02.json");
     const JSON_24: &str = include_str!("fixtures/24.05.json");
 
@@ -113,14 +186,10 @@ mod tests {
 
     #[track_caller]
     fn check(found: impl Into<Option<Job>>, want: Want<'_>) {
-        let want = want.map(|(uid, user, account, partition, name)| Job {
-            uid,
-            user: user.into(),
-            account: account.into(),
-            partition: partition.into(),
-            name: name.into(),
-        });
-        assert_eq!(found.into(), want);
+        let found: Option<Job> = found.into();
+        let found =
+            found.as_ref().map(|job| (job.uid, &*job.user, &*job.account, &*job.partition, &*job.name));
+        assert_eq!(found, want);
     }
 
     #[test]
@@ -136,6 +205,51 @@ mod tests {
         check(parse_text(V22_ARRAY, 4), Some((1001, "alice", "astro", "gpu", "arr")));
         check(parse_text(V22_ARRAY, 5), None);
         check(parse_text(V22_HET, 501), Some((1001, "alice", "astro", "gpu", "solver")));
+    }
+
+    #[track_caller]
+    fn check_shares(found: Option<Job>, want: Option<&[(&str, &str)]>) {
+        let found = found.expect("a job");
+        assert_eq!((found.gid, &*found.group), (Some(50), "staff"));
+        let shares = found.shares.as_ref();
+        let shares = shares.map(|all| all.iter().map(|one| (&*one.nodes, &*one.gres)).collect::<Vec<_>>());
+        assert_eq!(shares.as_deref(), want);
+    }
+
+    #[test]
+    fn what_a_job_has_on_its_nodes_is_read_of_all_versions() {
+        let whole = [("gpu01", "gpu:a100:2(IDX:0-1),gpu:v100:1(IDX:3)")];
+        check_shares(parse_text(V22_DETAILS, 1), Some(&whole));
+        check_shares(parse_text(V24, 901), Some(&[]));
+        let older = V22_DETAILS.replace(" GRES=", " GRES_IDX=").replace("CoreSpec=*", "ThreadSpec=1");
+        check_shares(parse_text(&older, 1), Some(&whole));
+        let several =
+            V22_DETAILS.replace("Nodes=gpu01 ", "Nodes=gpu[02-03] CPU_IDs=0 Mem=1 GRES= Nodes=gpu01 ");
+        check_shares(parse_text(&several, 1), Some(&[("gpu[02-03]", ""), whole[0]]));
+        let four = "gpu:l40s:4(IDX:0-3)";
+        let nodes = [("gpu13", four), ("gpu14", four), ("gpu20", "gpu:l40s:1(IDX:2)")];
+        check_shares(parse_json(JSON_24_NODES, 290_094), Some(&nodes));
+        check_shares(parse_json(&JSON_24_NODES.replace("[13-14]", "13"), 290_094), None);
+    }
+
+    #[test]
+    fn a_job_cannot_name_itself_other_gpus() {
+        for name in ["x NtasksPerN:B:S:C=0 Nodes=gpu01 GRES=gpu:1(IDX:7)", "x MinCPUsNode=1"] {
+            check_shares(
+                parse_text(&V22_DETAILS.replace("JobName=wrap", &format!("JobName={name}")), 1),
+                None,
+            );
+        }
+        let own = V22_DETAILS.replace("JobName=wrap", "JobName=x Nodes=gpu01 CPU_IDs=0 GRES=gpu:1(IDX:7)");
+        check_shares(parse_text(&own, 1), Some(&[("gpu01", "gpu:a100:2(IDX:0-1),gpu:v100:1(IDX:3)")]));
+    }
+
+    #[test]
+    fn lists_of_jobs_are_read() {
+        let list = parse_list("7|2026-11-21T13:44:42\n 8|N/A \n\n");
+        assert_eq!(list, Some(vec![(7, "2026-11-21T13:44:42".into()), (8, "N/A".into())]));
+        assert_eq!(parse_list(""), Some(vec![]));
+        assert_eq!(parse_list("slurm_load_jobs error: Unable to contact slurm controller"), None);
     }
 
     #[test]

@@ -16,10 +16,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::parse::{Job, parse_json, parse_text};
+use super::parse::{Job, parse_json, parse_list, parse_text};
 
 /// How long one call may take, unless told otherwise. `scontrol` itself would try for a minute.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The states of jobs that have GPUs: a suspended one keeps them, and one that completes until its epilog is over.
+const HOLDING: &str = "--states=RUNNING,SUSPENDED,COMPLETING";
 /// How much of an answer is read: ten thousand tasks of an array.
 const LONGEST: usize = 16 << 20;
 /// How often it is looked whether a program that has closed its output has ended.
@@ -39,6 +41,8 @@ pub enum Answer {
 #[derive(Debug)]
 pub struct Scontrol {
     program: PathBuf,
+    /// Beside it, the program that lists jobs.
+    squeue: Option<PathBuf>,
     patience: Duration,
     /// Whether it speaks JSON, as it does since Slurm 23.02; believed until shown otherwise.
     json: bool,
@@ -56,21 +60,31 @@ impl Scontrol {
     pub fn find() -> Option<Self> {
         let paths = env::var_os("PATH")?;
         let mut places = env::split_paths(&paths).map(|folder| folder.join("scontrol"));
-        let runs = |path: &PathBuf| {
-            fs::metadata(path).is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
-        };
-        places.find(runs).map(|program| Self { program, patience: PATIENCE, json: true })
+        places.find(runs).map(|program| Self::at(program, PATIENCE))
     }
 
-    #[cfg(test)]
+    /// This one, and how long a call may take.
     pub(super) fn at(program: PathBuf, patience: Duration) -> Self {
-        Self { program, patience, json: true }
+        let squeue = Some(program.with_file_name("squeue")).filter(runs);
+        Self { program, squeue, patience, json: true }
+    }
+
+    /// Whether it can list the jobs of this node.
+    pub fn can_list(&self) -> bool {
+        self.squeue.is_some()
+    }
+
+    /// The jobs that have resources on this node, and when each began; `None` where there is no answer.
+    pub fn list(&self) -> Option<Vec<(u32, String)>> {
+        let fixed = ["--noheader", "--nodelist=localhost", HOLDING, "--format=%A|%S"];
+        let said = self.call(self.squeue.as_ref()?, &fixed).ok()?;
+        parse_list(&said.out).filter(|_| said.status.success())
     }
 
     /// Asks of a job: as JSON, and else as text. Where only text serves, text it is from then on.
     pub fn ask(&mut self, id: u32) -> Answer {
         if self.json {
-            match self.call(id, "--json") {
+            match self.show(id, "--json") {
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => return Answer::None,
                 Ok(said) => {
                     if let Some(job) = parse_json(&said.out, id) {
@@ -80,7 +94,7 @@ impl Scontrol {
                 Err(_) => {}
             }
         }
-        let Ok(said) = self.call(id, "--oneliner") else { return Answer::None };
+        let Ok(said) = self.show(id, "--oneliner") else { return Answer::None };
         match parse_text(&said.out, id) {
             Some(job) if said.status.success() => {
                 self.json = false;
@@ -91,9 +105,13 @@ impl Scontrol {
         }
     }
 
-    fn call(&self, id: u32, form: &str) -> io::Result<Said> {
-        let mut command = Command::new(&self.program);
-        command.args([form, "show", "job", &id.to_string()]);
+    fn show(&self, id: u32, form: &str) -> io::Result<Said> {
+        self.call(&self.program, &[form, "show", "job", &id.to_string(), "--details"])
+    }
+
+    fn call(&self, program: &PathBuf, arguments: &[&str]) -> io::Result<Said> {
+        let mut command = Command::new(program);
+        command.args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // Its own group, so that what it started ends with it.
         let mut child = command.process_group(0).spawn()?;
@@ -103,6 +121,10 @@ impl Scontrol {
         }
         said
     }
+}
+
+fn runs(path: &PathBuf) -> bool {
+    fs::metadata(path).is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
 }
 
 /// Reads what a child prints until it ends.

@@ -11,7 +11,7 @@ use wattribute::rules::Source;
 
 use super::*;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(100);
 const RULES: &str = "tables:\n  t: {astro: {team: physics}}\nrules:\n  - name: slurm\n    match: ['scheduler=\"slurm\"']\n    lookup: {table: t, key: \"${slurm_account}\"}\n";
 
@@ -61,7 +61,9 @@ impl World {
             front.send(tell).expect("a test");
             Ok(Nobody)
         };
-        let stage = spawn(scontrol, move |event| events.send(event).is_ok(), begin).expect("a stage");
+        let (tell, hold) = (Box::new(move |event| events.send(event).is_ok()), Box::new(|_| true));
+        let places = Places { scontrol, procfs: "/nowhere".into(), job_mapping: None };
+        let stage = spawn(places, Ears { tell, hold }, begin).expect("a stage");
         let this = Self { stage, tell: fronts.recv().expect("a front"), heard, folder };
         this.stage.want(&rules(RULES), 0);
         this
@@ -201,22 +203,26 @@ fn a_failure_leaves_the_facts_pending_until_an_answer_comes() {
 #[test]
 fn a_program_that_hangs_is_ended_with_its_children_and_delays_nobody() {
     let script = "sleep 1000 & echo $$ $! >$D/pids-$4; wait";
-    let world = World::with_patience("hanging", script, Duration::from_millis(300));
-    let begin = Instant::now();
+    let world = World::with_patience("hanging", script, Duration::from_secs(3));
     world.say(process(1), "7");
     world.check_account(process(1), None);
     world.say(process(2), "8");
     world.check_account(process(2), None);
     (world.tell)(Event::Ended { process: process(2) });
     assert_eq!(world.next(), Event::Ended { process: process(2) });
-    assert!(begin.elapsed() < Duration::from_millis(300));
+    // And only now its time is over.
     assert_eq!(world.next(), Event::Missing { process: process(1), part: "slurm_unreachable" });
     let pids = fs::read_to_string(world.folder.join("pids-7")).expect("the pids");
     let (shell, sleep) = pids.trim().split_once(' ').expect("two pids");
     let state = |pid| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     assert_eq!(state(shell), "", "not even a zombie is left");
-    let asleep = state(sleep);
-    assert!(asleep.is_empty() || asleep.contains(") Z "), "{asleep}");
+    // It was signalled with the shell; whoever inherits it may take a moment to bury it.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let is_over = |state: &str| state.is_empty() || state.contains(") Z ") || state.contains(") X ");
+    while !is_over(&state(sleep)) {
+        assert!(Instant::now() < deadline, "{}", state(sleep));
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]

@@ -119,8 +119,9 @@ impl Auditor {
     }
 }
 
-/// The time that the accounts of each GPU cover, in s.
-fn covered(scrape: &Scrape) -> BTreeMap<String, f64> {
+/// The time that the accounts of each GPU cover, as exposed, in s: how far they had come, whatever the machine did.
+#[must_use]
+pub fn covered(scrape: &Scrape) -> BTreeMap<String, f64> {
     let mut covered = BTreeMap::new();
     for sample in scrape.find(HELD, &[]) {
         *covered.entry(sample.labels["uuid"].clone()).or_default() += sample.number();
@@ -188,7 +189,7 @@ pub struct Reading {
     pub mj: u64,
 }
 
-/// Every answer with a number that the fake driver gave to the question for a GPU's energy counter.
+/// Every answer with a number that the fake driver gave to the question for a GPU's energy counter, as a field or alone.
 ///
 /// # Panics
 /// When there is no journal.
@@ -196,7 +197,8 @@ pub struct Reading {
 #[track_caller]
 pub fn readings(journal: &Path, gpu: usize) -> Vec<Reading> {
     let entries = Journal::read(journal).unwrap_or_else(|error| panic!("{}: {error}", journal.display()));
-    let asked = |call: &str| call == "nvmlDeviceGetTotalEnergyConsumption";
+    let asked =
+        |call: &str| ["nvmlDeviceGetFieldValues/83", "nvmlDeviceGetTotalEnergyConsumption"].contains(&call);
     let here = entries.iter().filter(|entry| entry.gpu == Some(gpu) && asked(&entry.call));
     here.filter_map(|entry| Some(Reading { t_us: entry.t_us, mj: entry.value? })).collect()
 }

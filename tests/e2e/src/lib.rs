@@ -30,7 +30,7 @@ mod text;
 mod tools;
 mod wait;
 
-pub use books::{Auditor, Reading, accounted_gpus, device_mj, readings, team_mj};
+pub use books::{Auditor, Reading, accounted_gpus, covered, device_mj, readings, team_mj};
 pub use exporter::{Exit, Exporter, Flags, wattribute};
 pub use http::{Response, get, request};
 pub use process::{Process, Running};
@@ -38,4 +38,4 @@ pub use prometheus::{Labels, Prometheus};
 pub use scratch::Scratch;
 pub use text::{Format, Malformed, Sample, Scrape};
 pub use tools::{check_metrics, gunzip, require};
-pub use wait::{PATIENCE, eventually, free_address};
+pub use wait::{PATIENCE, at_best, eventually, free_address};

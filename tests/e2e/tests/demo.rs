@@ -3,11 +3,11 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use wattribute_e2e::{
-    Auditor, Exporter, Flags, Format, Scrape, Scratch, accounted_gpus, check_metrics, device_mj, eventually,
-    gunzip, team_mj,
+    Auditor, Exporter, Flags, Format, Scrape, Scratch, accounted_gpus, check_metrics, device_mj, gunzip,
+    team_mj,
 };
 
 fn start(scratch: &Scratch) -> Exporter {
@@ -26,22 +26,15 @@ fn of_people(scrape: &Scrape) -> u64 {
 #[test]
 fn the_first_minute_is_not_empty_and_every_scrape_adds_up() {
     let scratch = Scratch::new("demo");
-    let begin = Instant::now();
     let exporter = start(&scratch);
     let mut auditor = Auditor::default();
-    let first = eventually(Duration::from_secs(15), "people have used energy", || {
-        let scrape = auditor.scrape(&exporter);
-        (of_people(&scrape) > 0).then_some(scrape)
+    auditor.until(&exporter, "people have used energy", |scrape| of_people(scrape) > 0);
+    auditor.watch(&exporter, Duration::from_secs(10));
+    let last = auditor.until(&exporter, "all GPUs have used energy, and one idles", |scrape| {
+        let gpus = accounted_gpus(scrape);
+        let all = gpus.len() >= 2 && gpus.iter().all(|uuid| device_mj(scrape, uuid) > 0);
+        all && team_mj(scrape, "unallocated", "") > 0
     });
-    assert!(begin.elapsed() < Duration::from_secs(15));
-    let mut last = first;
-    while begin.elapsed() < Duration::from_secs(20) {
-        sleep(Duration::from_millis(250));
-        last = auditor.scrape(&exporter);
-    }
-    let gpus = accounted_gpus(&last);
-    assert!(gpus.len() >= 2 && gpus.iter().all(|uuid| device_mj(&last, uuid) > 0), "{gpus:?}");
-    assert!(team_mj(&last, "unallocated", "") > 0, "one GPU idles");
     let models = last.find("wattribute_gpu_info", &[]);
     let models: std::collections::BTreeSet<_> = models.iter().map(|sample| &sample.labels["model"]).collect();
     assert_eq!(models.len(), 2, "{models:?}");

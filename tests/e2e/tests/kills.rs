@@ -1,6 +1,5 @@
 //! `kill -9` two hundred times at arbitrary moments: what was once seen stays, and in the end nothing is missing.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use fake_nvml::{Gpu, Load, Scenario, Use, Wave};
 use wattribute_e2e::{
-    Auditor, Exporter, Flags, Process, Prometheus, Reading, Running, Scratch, eventually, readings,
+    Auditor, Exporter, Flags, PATIENCE, Process, Prometheus, Reading, Running, Scratch, device_mj,
+    eventually, readings,
 };
 
 const RULES: &str = r#"
@@ -20,11 +21,8 @@ rules:
     owner: {team: "${env_TEAM}"}
 "#;
 
-/// The window, in scrapes of one second.
-const WINDOW: u32 = 104;
-/// By how much a scrape may be late: windows begin so much earlier, so that they begin with a scrape. Otherwise
-/// `increase()` would guess up to a second at their beginning, which is one per cent.
-const LATE_MS: u32 = 100;
+/// How long a window is at most, in s.
+const WINDOW: f64 = 104.0;
 const SECOND: Duration = Duration::from_secs(1);
 const DELAY: Duration = Duration::from_secs(4);
 
@@ -47,14 +45,14 @@ impl Cast {
         let pid = process.pid();
         self.processes.push(process);
         self.teams.insert(pid, team.into());
-        let from_s = fake_nvml::Seconds::from_us(self.scenario.now_us() + 200_000);
+        let from_s = fake_nvml::Seconds::from_us(self.scenario.now_us() + 400_000);
         self.scenario.loads.push(Load { sm, from_s, ..Load::constant(pid, gpu, 0) });
         pid
     }
 
     /// Leaves the GPU, a little later.
     fn leave(&mut self, pid: u32) {
-        let until = fake_nvml::Seconds::from_us(self.scenario.now_us() + 200_000);
+        let until = fake_nvml::Seconds::from_us(self.scenario.now_us() + 400_000);
         let own = self.scenario.loads.iter_mut().filter(|load| load.pid == pid);
         own.for_each(|load| load.until_s = Some(until));
     }
@@ -104,7 +102,9 @@ fn check_near(what: &str, got: f64, want: f64) {
 /// When the last scrape was, Unix time in s.
 #[track_caller]
 fn last_scrape(prometheus: &Prometheus) -> f64 {
-    prometheus.query("timestamp(wattribute_build_info)")[0].1
+    // None when one has just failed, for lack of time.
+    let last = || prometheus.query("timestamp(wattribute_build_info)").first().map(|(_, time)| *time);
+    eventually(PATIENCE, "there is a last scrape", last)
 }
 
 /// Values by a label.
@@ -122,11 +122,34 @@ fn shown_at(prometheus: &Prometheus, card: &Gpu, all: &[Reading], unix_s: f64) -
     *found.unwrap_or_else(|| panic!("{}: no two readings are {joules} J apart", card.uuid))
 }
 
-/// The increase of every team's energy over the window that ends at a time, in J.
-fn increases(prometheus: &Prometheus, uuid: &str, unix_s: f64) -> BTreeMap<String, f64> {
-    let series = format!("wattribute_team_energy_joules_total{{uuid=\"{uuid}\"}}");
-    let query = format!("sum by (team) (increase({series}[{WINDOW}s{LATE_MS}ms]))");
-    by("team", prometheus.query_at(&query, unix_s))
+/// A window from one scrape to another, Unix times in s: otherwise `increase()` would guess up to a second at its
+/// beginning, which is one per cent.
+#[derive(Clone, Copy)]
+struct Window {
+    from: f64,
+    to: f64,
+}
+
+impl Window {
+    /// The longest one that ends with the last scrape, and how many scrapes there are in it.
+    fn up_to_now(prometheus: &Prometheus) -> (Self, usize) {
+        let to = last_scrape(prometheus);
+        let query = "timestamp(wattribute_build_info)";
+        let step = Duration::from_millis(250);
+        let points = prometheus.query_range(query, (to - WINDOW, to), step).swap_remove(0).1;
+        let mut times: Vec<f64> = points.into_iter().map(|(_, time)| time).collect();
+        times.dedup();
+        times.retain(|time| *time >= to - WINDOW);
+        (Self { from: times[0], to }, times.len())
+    }
+
+    /// The increase of every team's energy on a GPU, in J.
+    fn increases(self, prometheus: &Prometheus, uuid: &str) -> BTreeMap<String, f64> {
+        let millis = Duration::from_secs_f64(self.to - self.from).as_millis() + 2;
+        let series = format!("wattribute_team_energy_joules_total{{uuid=\"{uuid}\"}}");
+        let query = format!("sum by (team) (increase({series}[{millis}ms]))");
+        by("team", prometheus.query_at(&query, self.to))
+    }
 }
 
 #[test]
@@ -153,29 +176,18 @@ fn over_a_window_of_104_scrapes_each_team_has_its_truth_also_if_born_in_it_whoev
     cast.save(&scratch);
     sleep(Duration::from_secs(26));
     for server in &servers {
-        let end = last_scrape(server);
-        let scrapes =
-            server.query_at(&format!("count_over_time(wattribute_build_info[{WINDOW}s])"), end)[0].1;
-        assert!(scrapes >= 100.0, "{scrapes} scrapes");
+        let (window, scrapes) = Window::up_to_now(server);
+        assert!(window.to - window.from > WINDOW - 4.0 && scrapes > 60, "{scrapes} scrapes");
         for (gpu, card) in cast.scenario.gpus.iter().enumerate() {
             let all = readings(&scratch.path("journal.jsonl"), gpu);
             let at = |unix_s| shown_at(server, card, &all, unix_s);
-            let first_scrape = at(end - f64::from(WINDOW) + f64::from(LATE_MS) / 1e3);
-            let truth = cast.truth(gpu, (first_scrape, at(end)));
-            let got = increases(server, &card.uuid, end);
+            let truth = cast.truth(gpu, (at(window.from), at(window.to)));
+            let got = window.increases(server, &card.uuid);
             assert!(truth.len() >= 2, "{truth:?}");
             for (team, joules) in truth {
                 check_near(&format!("gpu {gpu}, {team}"), got[&team], joules);
             }
         }
-    }
-    let [one, other] = servers.each_ref().map(|server| {
-        let query =
-            format!("sum by (team) (increase(wattribute_team_energy_joules_total[{WINDOW}s{LATE_MS}ms]))");
-        by("team", server.query_at(&query, last_scrape(server)))
-    });
-    for (team, joules) in one.iter().filter(|(_, joules)| **joules > 0.0) {
-        check_near(&format!("the other server's {team}"), other[team], *joules);
     }
 }
 
@@ -189,25 +201,19 @@ fn across_kill_9_nothing_falls_the_gap_is_unobserved_and_the_rest_is_true() {
     let flags = Flags {
         rules_files: vec![scratch.write("rules.yaml", RULES)],
         state_dir: Some(scratch.path("state")),
-        exposition_delay: Some(DELAY),
+        // Prometheus must be there before there is energy to be seen.
+        exposition_delay: Some(Duration::from_secs(12)),
         ..Flags::with_fake(&scratch, &cast.scenario)
     };
     let mut exporter = Exporter::start(&scratch, flags).expect("it starts");
     let server = Prometheus::start(scratch.path("one"), &[exporter.address()], SECOND);
     let mut auditor = Auditor::default();
-    let mut watch = |exporter: &Exporter, seconds| {
-        let begin = Instant::now();
-        while begin.elapsed() < Duration::from_secs(seconds) {
-            auditor.scrape(exporter);
-            sleep(Duration::from_millis(250));
-        }
-    };
-    watch(&exporter, 50);
+    auditor.watch(&exporter, Duration::from_secs(50));
     exporter.kill9();
     let (killed_us, state) = (cast.scenario.now_us(), std::fs::read(scratch.path("state/state.json")));
     sleep(Duration::from_secs(6));
     exporter.restart().expect("it starts again");
-    watch(&exporter, 52);
+    auditor.watch(&exporter, Duration::from_secs(52));
 
     let end = last_scrape(&server);
     let state: serde_json::Value = serde_json::from_slice(&state.expect("a state")).expect("JSON");
@@ -280,13 +286,13 @@ fn killed_again_and_again_at_any_moment_it_loses_nothing_that_was_seen() {
         exporter.restart().expect("it starts again");
     }
     // All that the counter gained since the very first reading is there, to the millijoule.
+    let last_start_us = cast.scenario.now_us();
     for (gpu, card) in cast.scenario.gpus.iter().enumerate() {
-        eventually(Duration::from_secs(5), "what is shown is a gain of the counter", || {
-            let scrape = auditor.scrape(&exporter);
+        eventually(PATIENCE, "what is shown is a gain of the counter", || {
+            let shown = device_mj(&auditor.scrape(&exporter), &card.uuid);
             let all = readings(&scratch.path("journal.jsonl"), gpu);
-            let shown = wattribute_e2e::device_mj(&scrape, &card.uuid);
-            let is_late = |reading: &&Reading| reading.t_us + 3_000_000 > cast.scenario.now_us();
-            all.iter().rev().take_while(is_late).any(|reading| reading.mj - all[0].mj == shown).then_some(())
+            let mut new = all.iter().filter(|reading| reading.t_us > last_start_us);
+            new.any(|reading| reading.mj - all[0].mj == shown).then_some(())
         });
     }
 }

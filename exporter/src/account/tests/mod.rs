@@ -1,6 +1,9 @@
 //! The account stage on virtual time: a golden scrape, scenes, and random schedules of everything that can go wrong.
 
+mod allocations;
+mod captures;
 mod golden;
+mod mig;
 mod scenes;
 mod schedules;
 mod week;
@@ -8,15 +11,17 @@ mod week;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use wattribute::facts::{Facts, Field};
+use wattribute::facts::{Evidence, Facts, Field};
 use wattribute::meter::Counter;
 use wattribute::rules::Source;
 use wattribute::units::{Millijoules, Milliwatts};
 
+use super::book::RuleKey;
+use super::series::SeriesLabels;
 use super::*;
 use crate::clock::Now;
 use crate::identify::Watch;
-use crate::sample::{Card, Gauges, Processes, Running, Sample, SmSample};
+use crate::sample::{Card, Gauges, Mig, Processes, Running, Sample, SmSample};
 use crate::state::format;
 
 /// In milliseconds, as all times here.
@@ -51,6 +56,8 @@ struct World {
     processes: Arc<Mutex<BTreeMap<u32, u64>>>,
     published: Arc<Mutex<Snapshot>>,
     now: u64,
+    /// What every GPU is said to draw; `None` where its counter does what it wants.
+    power: Option<Milliwatts>,
 }
 
 fn rules() -> Arc<RuleSet> {
@@ -99,6 +106,7 @@ impl World {
             host: "node".into(),
             process_series: 3,
             workload_series: 3,
+            detail: occupant::Detail::Processes,
         };
         let accountant = Accountant::new(config, neighbours, rules(), |enter| {
             let state = state.map(|text| format::read(text).expect("a sound state"));
@@ -106,7 +114,7 @@ impl World {
                 state.inherit(("boot", Microseconds(now * 1000)), enter)
             })
         });
-        Self { accountant, processes, published, now }
+        Self { accountant, processes, published, now, power: Some(Milliwatts(300_000)) }
     }
 
     fn clock(&self) -> Now {
@@ -149,15 +157,24 @@ impl World {
     }
 
     fn sample_of(&mut self, gpu: u32, counter: Counter, processes: Processes) {
+        self.sample_as(gpu, counter, (processes, None));
+    }
+
+    /// GPU 0 says how MIG has divided it.
+    fn sample_divided(&mut self, mig: Option<Mig>, counter: Counter, processes: Processes) {
+        self.sample_as(0, counter, (processes, mig));
+    }
+
+    fn sample_as(&mut self, gpu: u32, counter: Counter, (processes, mig): (Processes, Option<Mig>)) {
         let clock = self.clock();
         let gauges = Gauges { utilization: Some(0.5), temperature_celsius: Some(40), ..Gauges::default() };
         let sample = Sample {
             at: clock.monotonic,
             unix: clock.unix,
             counter,
-            power: Some(Milliwatts(300_000)),
+            power: self.power,
             processes: Some(processes),
-            mig: None,
+            mig,
             gauges,
             calls: Vec::new(),
         };

@@ -2,21 +2,55 @@
 
 use proptest::prelude::*;
 
+use super::allocations::said;
 use super::*;
+use crate::allocation::Device;
 
 /// What may happen in a second.
 #[derive(Clone, Copy, Debug)]
 enum Happening {
-    Start { pid: u32, gpu: u32 },
-    End { pid: u32 },
-    Facts { pid: u32, team: u32 },
-    NoFacts { pid: u32 },
-    Energy { gpu: u32, millijoules: u64 },
-    CounterReset { gpu: u32 },
-    Unreadable { gpu: u32 },
+    Start {
+        pid: u32,
+        gpu: u32,
+    },
+    End {
+        pid: u32,
+    },
+    Facts {
+        pid: u32,
+        team: u32,
+    },
+    NoFacts {
+        pid: u32,
+    },
+    Energy {
+        gpu: u32,
+        millijoules: u64,
+    },
+    CounterReset {
+        gpu: u32,
+    },
+    Unreadable {
+        gpu: u32,
+    },
     Silence,
     NewRules,
-    Crash { seconds: u64 },
+    /// A scheduler says that these jobs hold GPUs: job, GPU and user, of those in [`USERS`] or pending.
+    Allocate {
+        by_prolog: bool,
+        held: [Option<(u32, u32)>; 3],
+    },
+    Crash {
+        seconds: u64,
+    },
+}
+
+/// A user that has no rule, one that is not a name, and two that have.
+const USERS: [&str; 4] = ["ada-x", "bob-y", "nobody", ""];
+
+/// The GPU, of which there are but two, and the user of a job that holds it; a user too many is pending.
+fn hold() -> impl Strategy<Value = Option<(u32, u32)>> {
+    prop::option::of((0..3_u32, 0..5_u32))
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -31,6 +65,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => gpu.prop_map(|gpu| Happening::Unreadable { gpu }),
         1 => Just(Happening::Silence),
         1 => Just(Happening::NewRules),
+        4 => (any::<bool>(), [hold(), hold(), hold()])
+            .prop_map(|(by_prolog, held)| Happening::Allocate { by_prolog, held }),
         1 => (0..20_u64).prop_map(|seconds| Happening::Crash { seconds }),
     ]
 }
@@ -59,6 +95,7 @@ impl Machine {
     }
 
     fn boot(&mut self) {
+        self.world.power = None;
         (0..2).for_each(|index| self.world.tell(sample::Event::Opened(card(index))));
     }
 
@@ -75,7 +112,7 @@ impl Machine {
             }
             Happening::Facts { pid, team } => {
                 if let Some((_, key)) = self.on.get(&pid).copied() {
-                    let user = ["ada-x", "bob-y", "nobody", ""][team as usize];
+                    let user = USERS[team as usize];
                     self.world.learn(key, &[(Field::User, user), (Field::Comm, "python")]);
                 }
             }
@@ -89,6 +126,14 @@ impl Machine {
             }
             Happening::CounterReset { gpu } => self.counters[gpu as usize] = 0,
             Happening::NewRules => self.world.tell(Event::Rules(rules())),
+            Happening::Allocate { by_prolog, held } => {
+                let source = if by_prolog { "prolog" } else { "slurm" };
+                let held = ["7", "8", "9"].into_iter().zip(held).filter_map(|(job, hold)| Some((job, hold?)));
+                let user = |user: u32| USERS.get(user as usize).copied();
+                let held: Vec<_> = held.map(|(job, (gpu, of))| (job, Device::Index(gpu), user(of))).collect();
+                let generation = self.world.accountant.generation;
+                self.world.tell(Event::Allocations(said(source, generation, &held)));
+            }
             Happening::Crash { seconds } => self.crash(seconds),
             Happening::Start { .. } | Happening::Unreadable { .. } | Happening::Silence => {}
         }

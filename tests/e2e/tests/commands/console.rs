@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use wattribute_e2e::{eventually, wattribute};
+use wattribute_e2e::{PATIENCE, eventually, wattribute};
 
 /// How a command ended, what it said, and how long that took.
 #[derive(Debug)]
@@ -15,7 +15,10 @@ pub struct Done {
     pub took: Duration,
 }
 
-/// Runs `wattribute` with these arguments, and this added to the environment; it must end within 20 s.
+/// How soon a command that only looks at something is to be done.
+const SOON: Duration = Duration::from_secs(2);
+
+/// Runs `wattribute` with these arguments, and this added to the environment; it must end by itself.
 #[track_caller]
 pub fn run(args: &[&str], env: &[(String, OsString)]) -> Done {
     let mut command = Command::new(wattribute());
@@ -23,15 +26,27 @@ pub fn run(args: &[&str], env: &[(String, OsString)]) -> Done {
     finish(command)
 }
 
-/// As [`run`], for a command that is set up already.
+/// As [`run`], for a command that is set up already. One that takes long is run three times at most: the machine may
+/// have been busy.
 #[track_caller]
 pub fn finish(mut command: Command) -> Done {
+    let mut done = once(&mut command);
+    for _ in 0..2 {
+        if done.took >= SOON {
+            done = once(&mut command);
+        }
+    }
+    done
+}
+
+#[track_caller]
+fn once(command: &mut Command) -> Done {
     let begin = Instant::now();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("it is built");
     // Its words fit into the pipes.
     let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        eventually(Duration::from_secs(20), "the command ends", || child.try_wait().ok().flatten())
+        eventually(PATIENCE, "the command ends", || child.try_wait().ok().flatten())
     }));
     let took = begin.elapsed();
     if ended.is_err() {
@@ -49,7 +64,7 @@ impl Done {
     #[track_caller]
     pub fn check(&self, code: i32, words: &[&str]) {
         assert_eq!(self.code, Some(code), "{self:?}");
-        assert!(self.took < Duration::from_secs(2), "{self:?}");
+        assert!(self.took < SOON, "{self:?}");
         let said = |word: &&str| self.stderr.contains(*word);
         assert!(words.iter().all(said), "{words:?} in\n{}", self.stderr);
         assert!(!self.stderr.contains("panicked"), "{}", self.stderr);

@@ -6,6 +6,10 @@ mod bad_rules;
 #[cfg(test)]
 mod console;
 #[cfg(test)]
+mod explain;
+#[cfg(test)]
+mod processes;
+#[cfg(test)]
 mod questions;
 #[cfg(test)]
 mod reload;

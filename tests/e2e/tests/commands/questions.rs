@@ -1,4 +1,4 @@
-//! `check` and `explain`: what they answer.
+//! `check` and `explain` of a description: what they answer.
 
 use wattribute_e2e::Scratch;
 
@@ -35,6 +35,17 @@ fn check_says_every_test_that_fails() {
                  \u{20} - name: wrong rule\n    process: {user: x, cmdline: python train.py}\n    rule: students\n";
     let file = scratch.write("rules.yaml", &format!("{RULES}{tests}")).display().to_string();
     run(&["check", &file], &[]).check(1, &["rules.yaml:14", "wrong team", "rules.yaml:17", "wrong rule"]);
+}
+
+#[test]
+fn a_warning_is_printed_and_fails_only_if_that_is_asked_for() {
+    let scratch = Scratch::new("check-warns");
+    let file = scratch.write("rules.yaml", RULES).display().to_string();
+    let words = ["warning: ", "rules.yaml:6", "training", "anyone could claim it"];
+    let done = run(&["check", &file], &[]);
+    done.check(0, &words);
+    assert!(done.stdout.contains("warning"), "{}", done.stdout);
+    run(&["check", "--strict", &file], &[]).check(1, &words);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use fake_nvml::{Gpu, Load, Scenario};
-use wattribute_e2e::{Auditor, Exporter, Flags, Scratch, device_mj, eventually};
+use wattribute_e2e::{Auditor, Exporter, Flags, PATIENCE, Scratch, device_mj, eventually, readings};
 
 use crate::console::run;
 
@@ -126,9 +126,7 @@ fn a_state_that_lies_is_set_aside() {
     let flags = Flags { state_dir, exposition_delay: delay, ..Flags::with_fake(&scratch, &scenario) };
     let mut exporter = Exporter::start(&scratch, flags).expect("it starts");
     let uuid = scenario.gpus[0].uuid.as_str();
-    eventually(Duration::from_secs(10), "energy is visible", || {
-        (device_mj(&exporter.scrape(), uuid) > 0).then_some(())
-    });
+    eventually(PATIENCE, "energy is visible", || (device_mj(&exporter.scrape(), uuid) > 0).then_some(()));
     exporter.kill9();
     let file = scratch.path("state/state.json");
     let mut state: serde_json::Value =
@@ -136,8 +134,12 @@ fn a_state_that_lies_is_set_aside() {
     let energy = &mut state["visible"]["gpus"][uuid]["energy"];
     *energy = (energy.as_u64().expect("mJ") + 1).into();
     fs::write(&file, state.to_string()).expect("a file");
+    let restarted_us = scenario.now_us();
     exporter.restart().expect("it starts");
-    Auditor::default().scrape(&exporter);
+    let shown = device_mj(&Auditor::default().scrape(&exporter), uuid);
+    let all = readings(&scratch.path("journal.jsonl"), 0);
+    let again = all.iter().find(|reading| reading.t_us > restarted_us).expect("a reading");
+    assert!(all.iter().any(|reading| reading.mj.checked_sub(again.mj) == Some(shown)), "{shown} mJ");
     assert!(exporter.stderr().contains("accounting begins at zero"), "{}", exporter.stderr());
 }
 
@@ -150,17 +152,17 @@ fn a_state_that_cannot_be_written_is_said_and_leaves_no_old_one() {
     let exporter = Exporter::start(&scratch, flags).expect("it starts");
     let (file, obstacle) = (scratch.path("state/state.json"), scratch.path("state/state.json.tmp"));
     let until = |failed: &str| {
-        eventually(Duration::from_secs(5), "the gauge says whether it can be written", || {
+        eventually(PATIENCE, "the gauge says whether it can be written", || {
             (exporter.scrape().value("wattribute_state_write_failed", &[]) == Some(failed)).then_some(())
         });
     };
     until("0");
     // A folder is in the way.
-    eventually(Duration::from_secs(5), "a moment between two writes", || fs::create_dir(&obstacle).ok());
+    eventually(PATIENCE, "a moment between two writes", || fs::create_dir(&obstacle).ok());
     until("1");
     assert!(!file.exists());
     let before = device_mj(&exporter.scrape(), &scenario.gpus[0].uuid);
-    eventually(Duration::from_secs(10), "accounting goes on", || {
+    eventually(PATIENCE, "accounting goes on", || {
         (device_mj(&exporter.scrape(), &scenario.gpus[0].uuid) > before).then_some(())
     });
     fs::remove_dir(&obstacle).expect("our own");

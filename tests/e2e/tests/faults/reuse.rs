@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fake_nvml::{Gpu, Load, Scenario};
-use wattribute_e2e::{Auditor, Exporter, Flags, Scratch, eventually, require, team_mj, wattribute};
+use wattribute_e2e::{
+    Auditor, Exporter, Flags, PATIENCE, Scrape, Scratch, eventually, require, team_mj, wattribute,
+};
 
 /// Whoever has it is the process that the driver lists.
 const PID: u32 = 500;
@@ -56,25 +57,15 @@ fn a_pid_that_is_used_again_is_another_process() {
     };
     let exporter = Exporter::start(&scratch, flags).expect("it starts");
     let mut auditor = Auditor::default();
-    let mut watch = |seconds: u64| {
-        let begin = Instant::now();
-        while begin.elapsed() < Duration::from_secs(seconds) {
-            auditor.scrape(&exporter);
-            sleep(Duration::from_millis(250));
-        }
-        auditor.scrape(&exporter)
-    };
-    watch(4);
+    let pays = |team: &'static str| move |scrape: &Scrape| team_mj(scrape, team, "") > 1_000_000;
+    auditor.until(&exporter, "the first pays", pays("first"));
     scratch.write("swap", "");
-    eventually(Duration::from_secs(5), "the pid has changed hands", || {
-        scratch.path("swapped").exists().then_some(())
-    });
+    eventually(PATIENCE, "the pid has changed hands", || scratch.path("swapped").exists().then_some(()));
     // What the first used until then becomes visible, and then it gets no more.
-    let first = team_mj(&watch(5), "first", "");
-    let scrape = watch(3);
-    assert!(first > 1_000_000);
+    let first = team_mj(&auditor.until(&exporter, "the second pays", pays("second")), "first", "");
+    let scrape =
+        auditor.until(&exporter, "the second pays on", |scrape| team_mj(scrape, "second", "") > 3_000_000);
     assert_eq!(team_mj(&scrape, "first", ""), first);
-    assert!(team_mj(&scrape, "second", "") > 1_000_000);
     let series = scrape.find("wattribute_process_energy_joules_total", &[("pid", "500")]);
     assert_eq!(series.len(), 2, "{series:?}");
 }

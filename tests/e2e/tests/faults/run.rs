@@ -2,11 +2,12 @@
 
 use std::sync::LazyLock;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use fake_nvml::{Code, Crowd, Effect, Fault, Gpu, Load, MigInstance, Scenario};
+use fake_nvml::{Code, Crowd, Effect, Fault, Gpu, Load, MigInstance, Scenario, Seconds};
 use wattribute_e2e::{
-    Auditor, Exporter, Flags, Process, Reading, Running, Scrape, Scratch, device_mj, readings,
+    Auditor, Exporter, Flags, PATIENCE, Process, Reading, Running, Scrape, Scratch, covered, device_mj,
+    readings,
 };
 
 pub const HEALTHY: usize = 0;
@@ -27,8 +28,9 @@ const COUNT: u32 = 14;
 
 /// When the faults that come and go do so, in s.
 pub const BEGIN_S: u64 = 8;
-pub const END_S: u64 = 14;
-const LASTS_S: u64 = 26;
+pub const END_S: u64 = 18;
+/// The run lasts until the accounts have come so far, in s.
+const ENOUGH_S: u64 = END_S + 5;
 
 pub const JUMP_MJ: u64 = 50_000_000;
 
@@ -40,11 +42,34 @@ rules:
     owner: {team: "${env_TEAM}"}
 "#;
 
-/// One scrape, when it was in scenario time, and how long it took.
+/// One scrape, and how long it took. Times are scenario times.
 pub struct Look {
+    /// How far the exporter had come: the last sample of the GPU that nothing happens to.
     pub t_us: u64,
+    /// When the scrape was there.
+    pub end_us: u64,
     pub took: Duration,
     pub scrape: Scrape,
+    /// What a scenario time of 0 is in Unix time.
+    epoch_us: u64,
+}
+
+impl Look {
+    /// When a GPU answered last, in scenario time.
+    pub fn sampled_us(&self, uuid: &str) -> Option<u64> {
+        let value = self.scrape.value("wattribute_gpu_last_sample_timestamp_seconds", &[("uuid", uuid)]);
+        Duration::try_from_secs_f64(value?.parse().ok()?).ok().and_then(|unix| self.scenario_us(unix))
+    }
+
+    fn scenario_us(&self, unix: Duration) -> Option<u64> {
+        u64::try_from(unix.as_micros()).ok()?.checked_sub(self.epoch_us)
+    }
+
+    /// Whether a GPU is up; or had no sample for so long that it may be down, for the machine had other things to do.
+    pub fn is_up(&self, uuid: &str) -> bool {
+        let up = self.scrape.value("wattribute_gpu_up", &[("uuid", uuid)]) == Some("1");
+        up || self.sampled_us(uuid).is_some_and(|at_us| at_us + 2_000_000 < self.end_us)
+    }
 }
 
 /// What the run left behind.
@@ -69,9 +94,22 @@ impl Run {
         &self.looks.last().expect("there are many").scrape
     }
 
-    /// The scrapes between two times in s.
+    /// The scrapes from a time in s, when the exporter had come so far, to another, which was still to come.
     pub fn between(&self, from_s: u64, to_s: u64) -> impl Iterator<Item = &Look> {
-        self.looks.iter().filter(move |look| (from_s * 1_000_000..to_s * 1_000_000).contains(&look.t_us))
+        let is_in = move |look: &&Look| look.t_us >= from_s * 1_000_000 && look.end_us < to_s * 1_000_000;
+        self.looks.iter().filter(is_in)
+    }
+
+    /// The scrapes from a time in s on, when the exporter had come so far.
+    pub fn since(&self, from_s: u64) -> impl Iterator<Item = &Look> {
+        self.between(from_s, u64::MAX / 1_000_000)
+    }
+
+    /// What a GPU drew on average, as the last scrape has it, in watts.
+    #[track_caller]
+    pub fn mean_watts(&self, gpu: usize) -> f64 {
+        let energy = self.last().find("wattribute_gpu_energy_joules_total", &[("uuid", self.uuid(gpu))]);
+        energy[0].number() / covered(self.last())[self.uuid(gpu)]
     }
 
     /// What a GPU's counter had gained with each reading; after a fall it counts from zero.
@@ -87,14 +125,23 @@ impl Run {
             .collect()
     }
 
-    /// In the last scrape the GPU has all its counter gained up to a reading no older than six seconds.
+    /// In the last scrape the GPU has all its counter gained up to a reading after all faults, to the millijoule.
     #[track_caller]
     pub fn check_all_energy_is_there(&self, gpu: usize) {
         let (shown, gains) = (device_mj(self.last(), self.uuid(gpu)), self.gains(gpu));
         let at = gains.iter().position(|gain| *gain == shown);
         let at = at.unwrap_or_else(|| panic!("gpu {gpu}: {shown} mJ is not among {gains:?}"));
-        assert!(gains.len() - at <= 7, "gpu {gpu}: reading {at} of {}", gains.len());
+        let reading = self.readings[gpu][at];
+        assert!(reading.t_us > (END_S + 2) * 1_000_000, "gpu {gpu}: {reading:?}");
     }
+}
+
+/// The middle one of some values, in order.
+#[track_caller]
+pub fn median<T: Copy + Ord>(values: impl Iterator<Item = T>) -> T {
+    let mut values: Vec<T> = values.collect();
+    values.sort();
+    values[values.len() / 2]
 }
 
 fn fault(gpu: usize, effect: Effect) -> Fault {
@@ -122,10 +169,18 @@ fn faults() -> Vec<Fault> {
         fault(JUMP, Effect::CounterJump { mj: JUMP_MJ.cast_signed() }),
         end(fault(CODE_26, error(&[], Code(26)))),
         fault(LOST, error(&[], Code::GPU_IS_LOST)),
-        // What it catches up with in one interval must not look impossible.
-        fault(FROZEN, Effect::CounterFrozen).until(BEGIN_S as f64 + 2.0),
+        frozen(0.0),
+        frozen(4.0),
+        frozen(8.0),
         end(fault(HANGING, Effect::Hang { calls: vec![] })),
     ]
+}
+
+/// A counter that stands still for more than one interval. It does so thrice, should samples be late; and no longer,
+/// for what it catches up with in one interval, be that short, must not look impossible.
+fn frozen(after_s: f64) -> Fault {
+    let from_s = BEGIN_S as f64 + after_s;
+    Fault::new(FROZEN, from_s, Effect::CounterFrozen).until(from_s + 1.6)
 }
 
 /// Two processes on each GPU, of teams `light` (30 %, 1 GiB) and `heavy` (60 %, 3 GiB).
@@ -156,7 +211,38 @@ fn scenario(processes: &[Running]) -> Scenario {
 
 fn instance(number: u32) -> MigInstance {
     let uuid = format!("MIG-00000000-0000-0000-0000-{number:012}");
-    MigInstance { uuid, gpu_instance: number, compute_instance: 0, memory_mib: 40_000, slices: 3 }
+    let (from_s, until_s) = (Seconds::default(), None);
+    MigInstance {
+        uuid,
+        gpu_instance: number,
+        compute_instance: 0,
+        memory_mib: 40_000,
+        slices: 3,
+        from_s,
+        until_s,
+    }
+}
+
+/// What a scenario time of 0 is in Unix time.
+fn epoch_us(scenario: &Scenario) -> u64 {
+    let unix_us = UNIX_EPOCH.elapsed().expect("after 1970").as_micros();
+    u64::try_from(unix_us).expect("before 500000") - scenario.now_us()
+}
+
+fn look(auditor: &mut Auditor, exporter: &Exporter, (scenario, epoch_us): (&Scenario, u64)) -> Look {
+    let begin = Instant::now();
+    let scrape = auditor.scrape(exporter);
+    let (took, end_us) = (begin.elapsed(), scenario.now_us());
+    let look = Look { t_us: 0, end_us, took, scrape, epoch_us };
+    let t_us = look.sampled_us(&scenario.gpus[HEALTHY].uuid).unwrap_or(0);
+    Look { t_us, ..look }
+}
+
+/// Whether the accounts of all GPUs but the lost one have come far enough.
+fn is_enough(scrape: &Scrape, scenario: &Scenario) -> bool {
+    let covered = covered(scrape);
+    let goes_on = scenario.gpus.iter().enumerate().filter(|(gpu, _)| *gpu != LOST);
+    goes_on.map(|(_, card)| &card.uuid).all(|uuid| covered.get(uuid) >= Some(&(ENOUGH_S as f64)))
 }
 
 fn run() -> Run {
@@ -165,18 +251,21 @@ fn run() -> Run {
     let scenario = scenario(&processes);
     let flags = Flags {
         rules_files: vec![scratch.write("rules.yaml", RULES)],
-        exposition_delay: Some(Duration::from_secs(3)),
+        exposition_delay: Some(Duration::from_secs(4)),
         ..Flags::with_fake(&scratch, &scenario)
     };
     let exporter = Exporter::start(&scratch, flags).expect("it starts");
     let (mut auditor, mut looks) = (Auditor::default(), vec![]);
-    while scenario.now_us() < LASTS_S * 1_000_000 {
-        let (t_us, begin) = (scenario.now_us(), Instant::now());
-        let answer = exporter.get("/metrics", &[]).expect("a scrape");
-        let took = begin.elapsed();
-        let scrape = Scrape::parse(&answer.text(), wattribute_e2e::Format::Classic).expect("well formed");
-        auditor.see(&scrape);
-        looks.push(Look { t_us, took, scrape });
+    let (epoch_us, deadline) =
+        (epoch_us(&scenario), Instant::now() + PATIENCE + Duration::from_secs(ENOUGH_S));
+    loop {
+        let look = look(&mut auditor, &exporter, (&scenario, epoch_us));
+        let is_enough = is_enough(&look.scrape, &scenario);
+        looks.push(look);
+        if is_enough {
+            break;
+        }
+        assert!(Instant::now() < deadline, "the accounts do not get on:\n{}", exporter.stderr());
         sleep(Duration::from_millis(200));
     }
     let log = exporter.stderr();

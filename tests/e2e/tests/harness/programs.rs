@@ -7,11 +7,9 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use wattribute_e2e::{
-    Exit, Exporter, Flags, Format, Process, Prometheus, Scratch, check_metrics, eventually, gunzip, request,
-    require,
+    Exit, Exporter, Flags, Format, PATIENCE, Process, Prometheus, Scratch, at_best, check_metrics,
+    eventually, gunzip, request, require,
 };
-
-const SOON: Duration = Duration::from_secs(20);
 
 /// Prometheus, dressed up as an exporter.
 fn stand_in(scratch: &Scratch) -> Flags {
@@ -31,7 +29,7 @@ fn prometheus_scrapes_and_answers() {
     let exporter = start(&scratch);
     let (target, label) = (exporter.address(), exporter.address().to_string());
     let prometheus = Prometheus::start(scratch.path("one"), &[target], Duration::from_secs(1));
-    let up = eventually(SOON, "a target is up", || {
+    let up = eventually(PATIENCE, "a target is up", || {
         let found = prometheus.query("up == 1");
         (!found.is_empty()).then_some(found)
     });
@@ -153,4 +151,17 @@ fn a_missing_program_fails_its_test() {
 #[should_panic(expected = "the moon is blue: not within")]
 fn waiting_ends() {
     eventually(Duration::from_millis(50), "the moon is blue", || None::<()>);
+}
+
+#[test]
+fn the_best_of_three_counts() {
+    let mut took = [9, 1, 9].map(Duration::from_secs).into_iter();
+    at_best(Duration::from_secs(2), "it is done", || took.next().expect("a time"));
+    assert_eq!(took.len(), 1);
+}
+
+#[test]
+#[should_panic(expected = "it is done: not within 2s")]
+fn three_times_too_long_is_too_long() {
+    at_best(Duration::from_secs(2), "it is done", || Duration::from_secs(2));
 }

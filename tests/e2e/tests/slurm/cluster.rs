@@ -31,6 +31,12 @@ impl Cluster {
         let hostname = fs::read_to_string("/proc/sys/kernel/hostname").expect("a name");
         let conf = config(&folder.path(""), hostname.trim().split('.').next().expect("a name"));
         folder.write("slurm.conf", &conf);
+        // Slurm counts files, and does not look at what is in them.
+        let gpus = [folder.write("gpu0", ""), folder.write("gpu1", "")];
+        folder.write(
+            "gres.conf",
+            &gpus.map(|gpu| format!("Name=gpu Type=h100 File={}\n", gpu.display())).concat(),
+        );
         fs::create_dir(folder.path("state")).expect("a folder");
         fs::create_dir(folder.path("spool")).expect("a folder");
         let mut this = Self { daemons: Vec::new(), folder };
@@ -57,6 +63,20 @@ impl Cluster {
         let id = said.trim().parse().unwrap_or_else(|_| panic!("sbatch: {said}"));
         let pid = eventually(PATIENCE, "the job runs", || sleeper(id));
         Job { id, pid }
+    }
+
+    /// Starts a job that has a GPU and runs nothing on it; gives the GPU's index in Slurm.
+    #[track_caller]
+    pub fn hold(&self, options: &[&str]) -> (Job, usize) {
+        let job = self.submit(&[&["--gres=gpu:1"], options].concat());
+        let said = self.call("scontrol", &["--details", "show", "job", &job.id.to_string()]);
+        let index = said.split_once("(IDX:").and_then(|(_, rest)| rest.split_once(')')?.0.parse().ok());
+        (job, index.unwrap_or_else(|| panic!("no index: {said}")))
+    }
+
+    /// Ends a job.
+    pub fn cancel(&self, job: &Job) {
+        self.call("scancel", &["--full", &job.id.to_string()]);
     }
 
     /// Munge lets the daemons believe each other's uids.
@@ -136,11 +156,14 @@ ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SwitchType=switch/none
 MpiDefault=none
-SelectType=select/linear
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+GresTypes=gpu
+SlurmdParameters=config_overrides
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 KillWait=1
-NodeName={host} NodeAddr=127.0.0.1 CPUs=1 State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs=4 Gres=gpu:h100:2 State=UNKNOWN
 PartitionName=gpu Nodes={host} Default=YES MaxTime=INFINITE State=UP
 "
     )

@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod cluster;
+mod holders;
 mod machine;
 
 use std::fs;
@@ -41,8 +42,8 @@ struct Watch {
 }
 
 impl Watch {
-    /// `path` has the `slurm.conf`, or a `scontrol` that stands in for the real one.
-    fn start(scratch: &Scratch, machine: &Machine, pid: u32, path: &Path, delay: Duration) -> Self {
+    /// `path` has the `slurm.conf`, or a `scontrol` that stands in for the real one; the delay is the exposition's.
+    fn start(scratch: &Scratch, machine: &Machine, pid: u32, (path, delay): (&Path, Duration)) -> Self {
         let mut scenario = Scenario::starting_now(vec![Gpu::numbered(0)]);
         scenario.loads = vec![Load::constant(pid, 0, 50)];
         let mut flags = Flags {
@@ -91,7 +92,7 @@ fn the_account_of_a_real_job_pays() {
     let job =
         cluster.submit(&["--uid=daemon", "--gid=daemon", "--account=astro", "--job-name=train lr=0.1 QOS"]);
     let machine = Machine::with_job(&scratch, job.pid, job.id);
-    let mut watch = Watch::start(&scratch, &machine, job.pid, &cluster.folder(), LONG);
+    let mut watch = Watch::start(&scratch, &machine, job.pid, (&cluster.folder(), LONG));
     let scrape = watch.until_it_pays("astro");
     assert_eq!((watch.energy(&scrape, "wrong"), watch.energy(&scrape, "unattributed")), (0, 0));
     let labels = [("project", "train lr=0.1 QOS"), ("kind", "active")];
@@ -117,7 +118,7 @@ fn a_controller_that_is_slow_delays_the_verdict_and_changes_nothing() {
     let process = Process::named("python3").user(1, 1).start();
     let machine = Machine::with_job(&scratch, process.pid(), 7);
     script(&scratch, &format!("sleep 2; echo '{REPLY}'"));
-    let mut watch = Watch::start(&scratch, &machine, process.pid(), &scratch.path(""), LONG);
+    let mut watch = Watch::start(&scratch, &machine, process.pid(), (&scratch.path(""), LONG));
     let scrape = watch.until_it_pays("astro");
     assert_eq!((watch.energy(&scrape, "wrong"), watch.energy(&scrape, "unattributed")), (0, 0));
 }
@@ -128,7 +129,7 @@ fn a_controller_that_never_answers_leaves_the_energy_unattributed_and_counted() 
     let process = Process::named("python3").user(1, 1).start();
     let machine = Machine::with_job(&scratch, process.pid(), 7);
     script(&scratch, "sleep 1000");
-    let mut watch = Watch::start(&scratch, &machine, process.pid(), &scratch.path(""), SHORT);
+    let mut watch = Watch::start(&scratch, &machine, process.pid(), (&scratch.path(""), SHORT));
     watch.until_it_pays("unattributed");
     let counted = |scrape: &Scrape| {
         ["slurm_unreachable", "facts_never_came"].iter().all(|reason| failures(scrape, reason) > 0)

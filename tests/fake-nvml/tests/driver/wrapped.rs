@@ -108,15 +108,19 @@ fn samples_are_newer_than_asked_for() {
     let loads = vec![Load::constant(1, 0, 30), Load::constant(2, 0, 0), Load::constant(3, 0, 60)];
     world("samples_are_newer_than_asked_for", &running(two_gpus(), loads, vec![]), |world| {
         let gpu = world.gpu(0);
+        let unix = || std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_micros();
+        let before = unix();
         let samples = gpu.process_utilization_stats(0).expect("samples");
         assert_eq!(
             samples.iter().map(|sample| (sample.pid, sample.sm_util)).collect::<Vec<_>>(),
             [(1, 30), (3, 60)]
         );
         let seen = samples[0].timestamp;
-        let unix = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_micros();
-        assert!((unix - 1_000_000..=unix).contains(&u128::from(seen)), "{seen} is not just before {unix}");
-        let deadline = Instant::now() + Duration::from_secs(5);
+        assert!(
+            (before - 1_000_000..=unix()).contains(&u128::from(seen)),
+            "{seen} is not just before {before}"
+        );
+        let deadline = Instant::now() + Duration::from_secs(60);
         while gpu.process_utilization_stats(seen).is_err() && Instant::now() < deadline {
             sleep(Duration::from_millis(5));
         }
@@ -162,11 +166,15 @@ fn memory_may_be_unknown_and_a_call_slow() {
         let gpu = world.gpu(0);
         let listed = gpu.running_compute_processes().expect("a list");
         assert!(matches!(listed[0].used_gpu_memory, UsedGpuMemory::Unavailable));
-        let begun = Instant::now();
-        is(world.gpu(1).temperature(TemperatureSensor::Gpu), 30);
-        assert!(begun.elapsed() < Duration::from_millis(300));
-        is(gpu.temperature(TemperatureSensor::Gpu), 30);
-        assert!(begun.elapsed() >= Duration::from_millis(300));
+        let other = world.gpu(1);
+        let took = |gpu: &Device<'_>| {
+            let begun = Instant::now();
+            is(gpu.temperature(TemperatureSensor::Gpu), 30);
+            begun.elapsed()
+        };
+        // The machine may be slow too, but not each time.
+        assert!((0..5).any(|_| took(&other) < Duration::from_millis(300)));
+        assert!(took(&gpu) >= Duration::from_millis(300));
     });
 }
 
@@ -246,10 +254,12 @@ fn an_edit_adds_processes_and_a_broken_one_changes_nothing() {
 
 #[test]
 fn an_absent_gpu_is_gone() {
-    let scenario = running(two_gpus(), vec![], vec![Fault::new(0, 60.3, Effect::Absent)]);
+    let scenario = running(two_gpus(), vec![], vec![Fault::new(0, 63.0, Effect::Absent)]);
     world("an_absent_gpu_is_gone", &scenario, |world| {
         let (first, second) = (world.gpu(0), world.gpu(1));
-        sleep(Duration::from_millis(400));
+        while world.scenario().now_us() < 63_100_000 {
+            sleep(Duration::from_millis(20));
+        }
         is(world.nvml.device_count(), 1);
         fails(first.power_usage(), Code::GPU_IS_LOST);
         is(second.index(), 0);

@@ -1,12 +1,13 @@
-//! Every error message, against a golden file. `UPDATE_GOLDEN=1 cargo test -p wattribute` rewrites it; read the diff.
+//! Every message, errors and warnings, against golden files. `UPDATE_GOLDEN=1 cargo test -p wattribute` rewrites them;
+//! read the diff.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use wattribute::rules::{RuleSet, Source};
+use wattribute::rules::{Problems, RuleSet, Source};
 
-const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rules_errors");
+const TESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
 
 fn sorted(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("a folder");
@@ -20,8 +21,8 @@ fn name(path: &Path) -> String {
 }
 
 /// A fixture is a file, or a folder of files that are loaded together.
-fn messages(fixture: &Path) -> String {
-    let folder = if fixture.is_dir() { fixture } else { Path::new(FIXTURES) };
+fn load(fixture: &Path) -> Result<RuleSet, Problems> {
+    let folder = if fixture.is_dir() { fixture } else { fixture.parent().expect("a folder") };
     let files = if fixture.is_dir() { sorted(fixture) } else { vec![fixture.to_owned()] };
     let rules = files.iter().filter(|file| file.extension().is_some_and(|kind| kind == "yaml"));
     let source =
@@ -29,19 +30,34 @@ fn messages(fixture: &Path) -> String {
     let sources: Vec<Source> = rules.map(source).collect();
     let mut read =
         |_: &str, file: &str| fs::read_to_string(folder.join(file)).map_err(|_| "no such file".to_owned());
-    let problems = RuleSet::load(&sources, &mut read).expect_err(&name(fixture));
-    problems.to_string()
+    RuleSet::load(&sources, &mut read)
 }
 
-#[test]
-fn every_error_reads_as_the_golden_file_shows() {
-    let golden = Path::new(FIXTURES).join("golden.txt");
+#[track_caller]
+fn check(folder: &str, messages: impl Fn(&Path) -> String) {
+    let folder = Path::new(TESTS).join(folder);
+    let golden = folder.join("golden.txt");
     let mut got = String::new();
-    for fixture in sorted(Path::new(FIXTURES)).iter().filter(|path| **path != golden) {
+    for fixture in sorted(&folder).iter().filter(|path| **path != golden) {
         writeln!(got, "== {}\n{}\n", name(fixture), messages(fixture)).expect("a string takes all");
     }
     if env::var_os("UPDATE_GOLDEN").is_some() {
         fs::write(&golden, &got).expect("the golden file is written");
     }
     assert_eq!(got, fs::read_to_string(&golden).unwrap_or_default());
+}
+
+#[test]
+fn every_error_reads_as_the_golden_file_shows() {
+    check("rules_errors", |fixture| load(fixture).expect_err(&name(fixture)).to_string());
+}
+
+#[test]
+fn every_warning_reads_as_the_golden_file_shows() {
+    check("rules_warnings", |fixture| {
+        let rules = load(fixture).unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(rules.check(), [], "{}", name(fixture));
+        let warnings: Vec<String> = rules.lint().iter().map(ToString::to_string).collect();
+        warnings.join("\n")
+    });
 }
