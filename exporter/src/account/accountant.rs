@@ -25,7 +25,7 @@ use super::snapshot::{self, GpuView, Snapshot};
 use super::{Calls, Config, Event, Inheritance, Neighbours, Progress};
 use crate::clock::{self, Now};
 use crate::identify;
-use crate::sample::{self, Card, Processes, Sample};
+use crate::sample::{self, Card, Processes, Running, Sample};
 
 /// How long a series of a process or workload stays after its end.
 const SERIES_LINGER: Microseconds = Microseconds(300_000_000);
@@ -131,6 +131,7 @@ impl Accountant {
             Event::Source(sample::Event::DriverRestarted) => {
                 self.gpus.values_mut().for_each(|seat| seat.gpu.restart_counter());
             }
+            Event::Source(sample::Event::Arrived { uuid, running }) => self.arrived(&uuid, &running, now),
             Event::Source(sample::Event::Sampled { uuid, sample }) => self.sampled(&uuid, &sample, now),
             Event::Identity(identify::Event::Facts { process, generation, facts }) => {
                 if generation == self.generation {
@@ -228,6 +229,22 @@ impl Accountant {
         for one in &listed {
             if self.gpus.get(uuid).is_some_and(|seat| seat.gpu.is_present(one.who())) {
                 self.ticket(uuid, one.who());
+            }
+        }
+    }
+
+    /// Processes came between two samples, and may not stay until the next: who they are is found out now.
+    fn arrived(&mut self, uuid: &Arc<str>, running: &[Running], now: Now) {
+        for running in running {
+            let Some(process) = self.key(uuid, running.pid) else { continue };
+            let Some(seat) = self.gpus.get_mut(uuid) else { return };
+            let age = Some(now.boot.saturating_sub(clock::started(process)));
+            let one = Listed { process, instance: running.instance, memory: running.memory, age };
+            if !seat.gpu.is_present(one.who()) {
+                seat.gpu.arrive(&one, now);
+                if seat.gpu.is_present(one.who()) {
+                    self.ticket(uuid, one.who());
+                }
             }
         }
     }

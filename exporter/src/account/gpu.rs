@@ -11,6 +11,7 @@ use wattribute::split::InstanceId;
 use wattribute::units::{Microseconds, Millijoules, Milliwatts};
 
 use super::division;
+use crate::clock::Now;
 use crate::sample::{Card, Gauges, Mig, Sample};
 
 /// The counter is compared with power over this time.
@@ -93,6 +94,8 @@ pub struct Gpu {
     learner: IdleLearner,
     busy: BusyMeter,
     present: BTreeMap<Who, Option<u64>>,
+    /// Of those present, who came after the last sample, and when, on the monotonic clock.
+    arrived: BTreeMap<Who, Microseconds>,
     /// How MIG has divided it, by the last complete sample.
     mig: Option<Mig>,
     /// Share of the last interval in which each was busy; empty where that is unknown.
@@ -126,6 +129,7 @@ impl Gpu {
             learner: IdleLearner::default(),
             busy: BusyMeter::default(),
             present: BTreeMap::new(),
+            arrived: BTreeMap::new(),
             mig: None,
             utilization: BTreeMap::new(),
             latest: None,
@@ -151,7 +155,17 @@ impl Gpu {
         (self.meter.last(), self.learner.learnt())
     }
 
-    /// The processes of the last complete sample.
+    /// A process came to the GPU after its last sample, of which it is now that time.
+    pub fn arrive(&mut self, one: &Listed, now: Now) {
+        let Some(latest) = self.latest else { return };
+        let since = one.age.map_or(Microseconds::ZERO, |age| now.unix.saturating_sub(age)).max(latest.unix);
+        self.busy.enter(one.process, since);
+        let ago = now.unix.saturating_sub(since);
+        self.arrived.insert(one.who(), now.monotonic.saturating_sub(ago));
+        self.present.insert(one.who(), one.memory);
+    }
+
+    /// The processes of the last complete sample, and those that have come since.
     pub fn present(&self) -> impl Iterator<Item = Who> {
         self.present.keys().copied()
     }
@@ -255,7 +269,8 @@ impl Gpu {
         let busy = self.busy.busy(tick, &self.utilizations(sample, &now));
         let busy_of = |key| busy.get(&key).copied().unwrap_or_default();
         let stayed = |one: &Listed| {
-            let seen = match (self.present.contains_key(&one.who()), one.age) {
+            let was_there = self.present.contains_key(&one.who()) && !self.arrived.contains_key(&one.who());
+            let seen = match (was_there, one.age) {
                 (false, Some(age)) => age.min(elapsed),
                 _ => elapsed,
             };
@@ -264,6 +279,7 @@ impl Gpu {
         };
         let left = |(&(process, instance), &memory): (&Who, &Option<u64>)| {
             let began = sample.at.saturating_sub(elapsed);
+            let began = self.arrived.get(&(process, instance)).map_or(began, |since| began.max(*since));
             // Without a known end (it only closed its context, say) it left, on the average, in the middle.
             let middle = Microseconds(elapsed.0 / 2);
             let seen = (attendance.ended)(process).map_or(middle, |ended| ended.saturating_sub(began));
@@ -275,6 +291,7 @@ impl Gpu {
         let stays = |process| now.keys().any(|(key, _)| *key == process);
         gone.iter().filter(|one| !stays(one.process)).for_each(|one| self.busy.leave(one.process));
         self.present = attendance.listed.iter().map(|one| (one.who(), one.memory)).collect();
+        self.arrived.clear();
         presences
     }
 

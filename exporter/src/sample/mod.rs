@@ -176,6 +176,13 @@ pub enum Event {
         /// What it said.
         sample: Box<Sample>,
     },
+    /// Processes came to a GPU since its last sample. They may have gone by the next.
+    Arrived {
+        /// Which.
+        uuid: Arc<str>,
+        /// Who.
+        running: Vec<Running>,
+    },
     /// Calls that belong to no sample, made while a GPU was being opened.
     Called(Vec<Call>),
     /// The driver was loaded anew: its energy counters began at zero.

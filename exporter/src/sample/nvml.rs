@@ -178,8 +178,14 @@ fn pids(running: &[Running]) -> BTreeSet<u32> {
 }
 
 impl Sampler for NvmlSampler<'_> {
-    fn glance(&mut self) {
-        self.utilization.glance(self.device, &mut self.log, clock::unix());
+    fn glance(&mut self) -> Vec<Running> {
+        if !self.utilization.glance(self.device, &mut self.log, clock::unix()) {
+            return Vec::new();
+        }
+        match self.lists.read(self.device, &mut self.log) {
+            Listing::Known(running) => self.utilization.admit(running),
+            Listing::None | Listing::Failed => Vec::new(),
+        }
     }
 
     fn sample(&mut self) -> Sample {

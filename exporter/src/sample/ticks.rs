@@ -1,9 +1,10 @@
 //! The rhythm of one sampling thread.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
-use super::{Call, Card, Event, Sample};
+use super::{Call, Card, Event, Running, Sample};
 use crate::clock;
 
 /// What a thread asks at each tick.
@@ -11,8 +12,11 @@ pub trait Sampler {
     /// Asks the GPU now.
     fn sample(&mut self) -> Sample;
 
-    /// Looks, between two samples, at what the next would see less well.
-    fn glance(&mut self) {}
+    /// Looks, between two samples, at what the next would see less well. Gives who is new on the GPU: by the next sample
+    /// it may have gone.
+    fn glance(&mut self) -> Vec<Running> {
+        Vec::new()
+    }
 }
 
 /// How often to look between two samples: about as often as drivers sample utilisation, every sixth of a second.
@@ -83,14 +87,14 @@ impl<E: From<Event>> Ticks<E> {
             }
             let now = clock::monotonic().0;
             due += interval * (1 + now.saturating_sub(due) / interval);
-            if self.is_stopped_before(due, sampler) {
+            if self.is_stopped_before(due, &uuid, sampler) {
                 return Ending::Stopped;
             }
         }
     }
 
     /// Waits until a sample is due, with glances on the way; says whether the thread shall end.
-    fn is_stopped_before(&self, due: u64, sampler: &mut dyn Sampler) -> bool {
+    fn is_stopped_before(&self, due: u64, uuid: &Arc<str>, sampler: &mut dyn Sampler) -> bool {
         loop {
             let left = Duration::from_micros(due.saturating_sub(clock::monotonic().0));
             // The sample itself is the last look.
@@ -100,7 +104,10 @@ impl<E: From<Event>> Ticks<E> {
             if self.is_stopped_within(GLANCE) {
                 return true;
             }
-            sampler.glance();
+            let running = sampler.glance();
+            if !running.is_empty() {
+                self.send(Event::Arrived { uuid: Arc::clone(uuid), running });
+            }
         }
     }
 

@@ -12,9 +12,9 @@ use nvml_wrapper::Device;
 use nvml_wrapper::error::NvmlError;
 use wattribute::units::Microseconds;
 
-use super::SmSample;
 use super::answers::Log;
 use super::raw::{self, ProcessSample};
+use super::{Running, SmSample};
 use crate::clock;
 
 /// After so many silent ticks the other call is heard too.
@@ -71,19 +71,26 @@ impl Utilization {
         Self { last_seen, listed, room: 0, preferred, silent: 0, glanced, rests_until: None }
     }
 
-    /// Looks between two ticks, where anybody is on the GPU and the driver is quick about it.
-    pub fn glance(&mut self, device: &Device<'_>, log: &mut Log, now: Microseconds) {
+    /// Looks between two ticks, where anybody is on the GPU and the driver is quick about it; says whether it spoke of
+    /// somebody new.
+    pub fn glance(&mut self, device: &Device<'_>, log: &mut Log, now: Microseconds) -> bool {
         let begin = Instant::now();
         if self.listed.is_empty() || self.rests_until.is_some_and(|until| begin < until) {
-            return;
+            return false;
         }
-        if let Some(Fresh { mut samples, .. }) = self.look(device, log, now) {
-            let known = samples.iter().filter(|one| self.listed.contains(&one.pid));
-            let newest = known.map(|one| one.timestamp).max();
-            self.last_seen = newest.map_or(self.last_seen, Microseconds);
-            self.glanced.append(&mut samples);
-        }
+        let Some(Fresh { mut samples, .. }) = self.look(device, log, now) else { return false };
+        let known = samples.iter().filter(|one| self.listed.contains(&one.pid));
+        let newest = known.map(|one| one.timestamp).max();
+        let has_strangers = samples.iter().any(|one| !self.listed.contains(&one.pid));
+        self.last_seen = newest.map_or(self.last_seen, Microseconds);
+        self.glanced.append(&mut samples);
         self.rests_until = Some(Instant::now() + begin.elapsed().saturating_mul(GLANCE_COST));
+        has_strangers
+    }
+
+    /// Those of these who are new; from now on they are not.
+    pub fn admit(&mut self, running: Vec<Running>) -> Vec<Running> {
+        running.into_iter().filter(|one| self.listed.insert(one.pid)).collect()
     }
 
     /// What was sampled since the last that was accepted; `None` where it cannot be had.

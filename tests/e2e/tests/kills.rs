@@ -1,6 +1,5 @@
 //! `kill -9` two hundred times at arbitrary moments: what was once seen stays, and in the end nothing is missing.
 
-
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
