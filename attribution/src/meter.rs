@@ -99,6 +99,14 @@ impl EnergyMeter {
         self.last = Some(last);
     }
 
+    /// The counter began at zero in the meantime, even if it should by now show more than before: its next value is a
+    /// reset's.
+    pub fn restart(&mut self) {
+        if let Some(Reading { counter: Counter::Value(value), .. }) = &mut self.last {
+            *value = Millijoules(u64::MAX);
+        }
+    }
+
     /// The last reading that an interval can start from.
     #[must_use]
     pub fn last(&self) -> Option<Reading> {
@@ -238,6 +246,15 @@ mod tests {
     #[test]
     fn a_counter_that_fell_counts_from_zero() {
         check(&[counted(0, 9_000_000, 300), counted(1, 120_000, 300)], (120_000, 1, 0));
+    }
+
+    #[test]
+    fn a_counter_that_is_known_to_have_begun_anew_counts_from_zero_though_it_shows_more() {
+        let mut meter = EnergyMeter::new(Some(LIMIT));
+        meter.read(counted(0, 100, 300));
+        meter.restart();
+        let metered = meter.read(counted(1, 120_000, 300)).expect("an interval");
+        assert_eq!((metered.energy, metered.reset), (Millijoules(120_000), true));
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub struct Allocations {
     /// Which scheduler: `slurm`, `prolog` or `kubernetes`.
     pub source: &'static str,
     /// The rules' generation that the facts are read for; 0 at first. What is said for another than the one in force
-    /// is not heard, so it must be said again for every new one, changed or not.
+    /// tells who holds and not who pays, and intervals wait: so it must be said again for every new one, changed or not.
     pub generation: u64,
     /// By the holder's name.
     pub held: BTreeMap<Arc<str>, Vec<Allocation>>,

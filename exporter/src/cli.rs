@@ -13,7 +13,8 @@ use std::time::Duration;
 #[command(name = "wattribute", version, args_conflicts_with_subcommands = true, max_term_width = 100)]
 #[command(after_help = "\
 Without a subcommand, wattribute serves. Each flag of `serve` can be set by the environment variable shown with \
-it; what is typed goes first. Try it without a GPU:
+it; what is typed goes first. SIGHUP reloads the rules, SIGUSR1 lets go of the GPUs (for a reset), SIGUSR2 takes \
+them again, SIGTERM stops. Try it without a GPU:
 
   wattribute --source demo
   curl localhost:19288/metrics")]
@@ -35,6 +36,39 @@ pub enum Command {
     Check(Check),
     /// Say which rule a process matches, and why the others do not
     Explain(Explain),
+    /// Write what NVML and /proc say, as a capture that `serve --source` replays
+    ///
+    /// Users, groups, hosts, paths, units, containers and the uuids of GPUs are replaced by pseudonyms, command lines
+    /// and environments are left out. SIGINT or SIGTERM ends it early; what was recorded is kept.
+    Record(Record),
+}
+
+/// What to record.
+#[derive(Args, Clone, Debug)]
+pub struct Record {
+    /// Folder to write the capture to; it must not exist
+    #[arg(long = "out", value_name = "DIR", required = true)]
+    pub out: PathBuf,
+    /// How long to record: 1s to 24h
+    #[arg(long = "duration", value_name = "DURATION", value_parser = duration, default_value = "60s")]
+    pub duration: Duration,
+    /// Write users, groups, hosts, paths, units, containers and uuids as they are. They name people and what they
+    /// work on: look through the capture before you give it to anybody
+    #[arg(long = "keep-names")]
+    pub keep_names: bool,
+    /// How often the GPUs are read: 100ms to 1m
+    #[arg(long = "sample.interval", value_name = "DURATION")]
+    #[arg(env = "WATTRIBUTE_SAMPLE_INTERVAL", value_parser = duration, default_value = "1s")]
+    pub sample_interval: Duration,
+    /// Where the readings come from: `nvml`, the NVIDIA driver; or `demo`, simulated GPUs. If not given: nvml
+    #[arg(long = "source", value_name = "SOURCE", env = "WATTRIBUTE_SOURCE")]
+    pub source: Option<String>,
+    /// The driver's library, where it is not found by itself: libnvidia-ml.so.1
+    #[arg(long = "nvml.library", value_name = "PATH", env = "WATTRIBUTE_NVML_LIBRARY")]
+    pub nvml_library: Option<PathBuf>,
+    /// Where the host's /proc is mounted
+    #[arg(long = "path.procfs", value_name = "DIR", default_value = "/proc", env = "WATTRIBUTE_PATH_PROCFS")]
+    pub procfs: PathBuf,
 }
 
 /// What to check.
@@ -166,7 +200,7 @@ pub struct Serve {
     pub sample_interval: Duration,
 
     /// How far behind the ledger the counters are exposed, so that Prometheus sees every series start at 0: at
-    /// least two scrape intervals [default: 60s; 5s with --source demo]
+    /// least two scrape intervals [default: 60s; 5s with --source demo or a capture]
     #[arg(long = "exposition.delay", value_name = "DURATION", help_heading = "Accounting")]
     #[arg(env = "WATTRIBUTE_EXPOSITION_DELAY", value_parser = duration)]
     pub exposition_delay: Option<Duration>,
@@ -186,7 +220,8 @@ pub struct Serve {
     #[arg(env = "WATTRIBUTE_WORKLOADS_MAX_SERIES", default_value = "1024")]
     pub workloads_max_series: usize,
 
-    /// Where the readings come from: `nvml`, the NVIDIA driver; or `demo`, simulated GPUs. If not given: nvml
+    /// Where the readings come from: `nvml`, the NVIDIA driver; `demo`, simulated GPUs; or the folder of a capture,
+    /// which is replayed once. If not given: nvml
     #[arg(long = "source", value_name = "SOURCE", env = "WATTRIBUTE_SOURCE", help_heading = "Source")]
     pub source: Option<String>,
 

@@ -2,6 +2,7 @@
 
 mod account;
 mod allocation;
+mod capture;
 mod cli;
 mod clock;
 mod commands;
@@ -34,6 +35,13 @@ fn main() -> ExitCode {
     match cli.command {
         Some(Command::Check(check)) => commands::check(&check),
         Some(Command::Explain(explain)) => explain::explain(&explain),
+        Some(Command::Record(typed)) => match capture::Record::check(typed) {
+            Ok(settings) => {
+                log::start(settings.log);
+                capture::record(&settings)
+            }
+            Err(errors) => fail(&errors.join("\n"), 2),
+        },
         Some(Command::Serve(typed)) => run(*typed),
         None => run(cli.serve),
     }

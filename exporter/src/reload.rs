@@ -16,6 +16,7 @@ use crate::expose::overview;
 use crate::expose::routes::Reload;
 use crate::expose::rows::RulesStatus;
 use crate::rules_file;
+use crate::sample::session::{Order, Orders};
 
 /// The state of the rules, as metrics and page show it.
 #[derive(Clone, Debug)]
@@ -86,6 +87,8 @@ pub struct Signals {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
+    /// Release the driver, and take it again.
+    user: [Signal; 2],
 }
 
 impl Signals {
@@ -98,15 +101,35 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            user: [signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?],
         })
     }
 
-    /// Reloads when asked to, and returns when told to stop, which no reload holds up.
-    pub async fn until_stop(mut self, mut requests: Receiver<Reload>, reloader: Reloader) {
+    /// Reloads when asked to, passes on what an operator wants of the driver, and returns when told to stop, which no
+    /// reload holds up.
+    pub async fn until_stop(
+        mut self,
+        mut requests: Receiver<Reload>,
+        reloader: Reloader,
+        orders: Option<Orders>,
+    ) {
+        let [release, acquire] = &mut self.user;
+        let give = |order| match &orders {
+            Some(orders) => orders.give(order),
+            None => tracing::info!("there is no driver to release or to take again"),
+        };
         loop {
             let answer = tokio::select! {
                 _ = self.hangup.recv() => None,
                 Some(answer) = requests.recv() => Some(answer),
+                _ = release.recv() => {
+                    give(Order::Release);
+                    continue;
+                }
+                _ = acquire.recv() => {
+                    give(Order::Acquire);
+                    continue;
+                }
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
             };

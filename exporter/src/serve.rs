@@ -47,8 +47,8 @@ pub fn run(settings: &Serve) -> Result<(), String> {
 async fn serve(settings: &Serve) -> Result<(), String> {
     let mut signals = Signals::new().map_err(|error| format!("signals cannot be received: {error}"))?;
     let rules = load_rules(settings)?;
-    let opening = settings.clone();
-    let opening = tokio::task::spawn_blocking(move || Gpus::open(&opening));
+    let (source, machine) = (settings.source.clone(), settings.machine.clone());
+    let opening = tokio::task::spawn_blocking(move || Gpus::open(&source, &machine));
     let gpus = tokio::select! {
         gpus = opening => gpus.map_err(|error| format!("the driver cannot be opened: {error}"))??,
         // The driver may hang.
@@ -71,7 +71,7 @@ async fn serve(settings: &Serve) -> Result<(), String> {
     let (reload, requests) = tokio::sync::mpsc::channel(1);
     let turn = Arc::default();
     let reloader = Reloader { paths: settings.rules_files.clone(), standing, events: events.clone(), turn };
-    let stop = signals.until_stop(requests, reloader);
+    let stop = signals.until_stop(requests, reloader, sampling.orders());
     server.serve(Arc::new(site(settings, live, reload)), stop, GRACE).await;
 
     drop(sampling);
@@ -119,8 +119,10 @@ fn greet(server: &Server, gpus: &Gpus, rules: &RuleSet) {
     let (source, version) = (gpus.name(), env!("CARGO_PKG_VERSION"));
     let (gpus, rules, addresses) = (gpus.count(), rules.rule_count(), addresses.join(" "));
     tracing::info!(addresses, source, gpus, rules, version, "wattribute serves");
-    if source != "nvml" {
-        tracing::warn!("the data are simulated: this energy is nobody's");
+    match source {
+        "nvml" => {}
+        "demo" => tracing::warn!("the data are simulated: this energy is nobody's"),
+        _ => tracing::warn!("the data are replayed: this energy was accounted when it was drawn, if ever"),
     }
 }
 
@@ -197,11 +199,12 @@ fn start(settings: &Serve, gpus: &Gpus, beginning: Beginning) -> io::Result<Book
         key_of: gpus.keys(),
         publish: Box::new(move |snapshot| put.put(snapshot)),
     };
+    let interval = gpus.interval(settings.sample_interval);
     let config = Config {
         begins: clock::monotonic(),
-        interval: settings.sample_interval,
-        delay: settings.exposition_delay,
-        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        interval,
+        delay: settings.exposition_delay.max(interval * 2),
+        host: gpus.host(),
         process_series: settings.processes_max_series,
         workload_series: settings.workloads_max_series,
         detail: detail(settings),

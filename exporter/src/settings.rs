@@ -9,7 +9,7 @@ use std::time::Duration;
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
 const DELAY: Duration = Duration::from_secs(60);
-/// So that a person who tries the demo need not wait a minute for the first joule.
+/// So that a person who tries the demo or a capture need not wait a minute for the first joule.
 const DEMO_DELAY: Duration = Duration::from_secs(5);
 /// Intervals of a GPU that are kept until they may be seen.
 const MOST_WAITING: u32 = 3600;
@@ -65,6 +65,8 @@ pub enum Source {
     },
     /// Simulated GPUs.
     Demo,
+    /// A capture: its folder or file.
+    Capture(PathBuf),
 }
 
 /// Where this machine's processes and schedulers are.
@@ -72,6 +74,13 @@ pub enum Source {
 pub struct Machine {
     /// Where the host's /proc is mounted.
     pub procfs: PathBuf,
+    /// Who is asked what GPUs and processes belong to; `None`: nobody.
+    pub schedulers: Option<Schedulers>,
+}
+
+/// Where schedulers say what GPUs and processes belong to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedulers {
     /// The folder in which Slurm's prolog says which job has which GPU, if there is one.
     pub slurm_job_mapping: Option<PathBuf>,
     /// Where the kubelet and the API server are.
@@ -114,7 +123,8 @@ impl Serve {
     /// # Errors
     /// Everything that is wrong, a line each: flag: what: way out.
     pub fn check(typed: cli::Serve) -> Result<Self, Vec<String>> {
-        let delay = if typed.source.as_deref() == Some("demo") { DEMO_DELAY } else { DELAY };
+        let is_nvml = matches!(typed.source.as_deref(), None | Some("nvml"));
+        let delay = if is_nvml { DELAY } else { DEMO_DELAY };
         let delay = typed.exposition_delay.unwrap_or(delay);
         let times = times(typed.sample_interval, delay);
         let path = telemetry_path(&typed.telemetry_path);
@@ -148,44 +158,59 @@ impl Serve {
             source,
             machine: Machine {
                 procfs: typed.procfs,
-                slurm_job_mapping: typed.slurm_job_mapping,
-                #[cfg(feature = "kubernetes")]
-                kubernetes: Kubernetes {
-                    pod_resources_socket: typed.kubernetes.pod_resources_socket,
-                    node_name: typed.kubernetes.node_name,
-                    service_account: typed.kubernetes.service_account,
-                },
+                schedulers: Some(Schedulers {
+                    slurm_job_mapping: typed.slurm_job_mapping,
+                    #[cfg(feature = "kubernetes")]
+                    kubernetes: Kubernetes {
+                        pod_resources_socket: typed.kubernetes.pod_resources_socket,
+                        node_name: typed.kubernetes.node_name,
+                        service_account: typed.kubernetes.service_account,
+                    },
+                }),
             },
             log: Log { level: typed.log_level, format: typed.log_format },
         })
     }
 }
 
-fn source(typed: Option<&str>, library: Option<PathBuf>) -> Result<Source, String> {
+/// Whether the GPUs can be read so often.
+pub fn interval(interval: Duration) -> Result<(), String> {
+    if (SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&interval) {
+        return Ok(());
+    }
+    Err(format!("--sample.interval {interval:?}: out of range: choose from 100ms to 1m"))
+}
+
+/// The source that was typed; whether it is there is seen later.
+pub fn source(typed: Option<&str>, library: Option<PathBuf>) -> Result<Source, String> {
     match (typed, library) {
         (None | Some("nvml"), library) => Ok(Source::Nvml { library }),
         (Some("demo"), None) => Ok(Source::Demo),
         (Some("demo"), Some(_)) => {
             Err("--nvml.library: simulated GPUs need no driver: leave it out, or --source demo".into())
         }
-        (Some(other), _) => {
-            Err(format!("--source {other}: captures cannot be replayed yet: use nvml or demo"))
+        (Some(""), _) => Err("--source: it is empty: use nvml, demo, or the folder of a capture".into()),
+        (Some(capture), None) => Ok(Source::Capture(capture.into())),
+        (Some(_), Some(_)) => {
+            Err("--nvml.library: a capture needs no driver: leave it out, or --source".into())
         }
     }
 }
 
-/// Simulated joules must never stand in a ledger that real ones go on with.
+/// Simulated joules, and those of a capture, must never stand in a ledger that real ones go on with.
 fn state(source: Option<&str>, is_given: bool) -> Result<(), String> {
-    if source == Some("demo") && is_given {
-        return Err("--state.dir: simulated energy is not kept: leave it out, or --source demo".into());
+    match source {
+        None | Some("nvml") => Ok(()),
+        _ if !is_given => Ok(()),
+        Some("demo") => {
+            Err("--state.dir: simulated energy is not kept: leave it out, or --source demo".into())
+        }
+        Some(_) => Err("--state.dir: replayed energy is not kept: leave it out, or --source".into()),
     }
-    Ok(())
 }
 
 fn times(interval: Duration, delay: Duration) -> Result<(), String> {
-    if !(SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&interval) {
-        return Err(format!("--sample.interval {interval:?}: out of range: choose from 100ms to 1m"));
-    }
+    self::interval(interval)?;
     if delay < interval * 2 {
         return Err(format!(
             "--exposition.delay {delay:?}: shorter than two sample intervals of {interval:?}: \
@@ -295,12 +320,14 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused_all_at_once() {
         refused(
-            "--source=a.capture --sample.interval=2m --web.telemetry-path=metrics --web.listen-address=9100",
+            "--source=a.capture --nvml.library=x --sample.interval=2m --web.telemetry-path=metrics \
+             --web.listen-address=9100 --state.dir=s",
             &[
                 "--sample.interval 120s: out of range: choose from 100ms to 1m",
                 "--web.telemetry-path metrics: it must begin with a slash: choose one like /metrics",
+                "--state.dir: replayed energy is not kept: leave it out, or --source",
                 "--web.listen-address 9100: there is no port from 0 to 65535: write host:port, [IPv6]:port or :port",
-                "--source a.capture: captures cannot be replayed yet: use nvml or demo",
+                "--nvml.library: a capture needs no driver: leave it out, or --source",
             ],
         );
     }
@@ -309,6 +336,13 @@ mod tests {
     fn simulated_gpus_have_no_driver() {
         let want = "--nvml.library: simulated GPUs need no driver: leave it out, or --source demo";
         refused("--source=demo --nvml.library=/x.so", &[want]);
+    }
+
+    #[test]
+    fn a_capture_is_a_path() {
+        let settings = settings("--source=tests/captures/x").expect("a path");
+        assert_eq!(settings.source, Source::Capture("tests/captures/x".into()));
+        assert_eq!(settings.exposition_delay, DEMO_DELAY);
     }
 
     #[test]

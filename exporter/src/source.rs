@@ -1,7 +1,10 @@
-//! Where readings and processes come from: the NVIDIA driver and /proc, or the demo. Opened and started by `serve`.
+//! Where readings and processes come from: the NVIDIA driver and /proc, the demo, or a capture. Opened and started by
+//! `serve` and `record`.
 
 use std::io;
-use std::sync::mpsc::{self, Sender};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
@@ -10,40 +13,60 @@ use wattribute::facts::ProcessKey;
 use wattribute::procfs::Reader;
 
 use crate::account::Event;
+use crate::capture::{Capture, Replay, Witness};
 use crate::demo::{Demo, DemoProcesses};
 use crate::identify::{self, Identify, Proc, Watch};
 #[cfg(feature = "kubernetes")]
 use crate::kubernetes;
+use crate::sample::session::{self, Orders, Plan, Session};
 use crate::sample::{Ticks, nvml::Driver};
 use crate::settings::{self, no_driver};
 use crate::slurm::{self, Ears, Places, Scontrol, Slurm};
 
 /// An opened source.
 pub enum Gpus {
-    Nvml { driver: Driver, count: u32, machine: settings::Machine },
+    Nvml { driver: Driver, library: Option<PathBuf>, count: u32, machine: settings::Machine },
     Demo(Demo),
+    Capture(Replay),
 }
 
 /// Running sampling threads; each ends when this is dropped, unless the driver holds it.
 pub struct Sampling {
     _stops: Vec<Sender<()>>,
+    /// Of the driver, if there is one.
+    session: Option<Session>,
+}
+
+impl Sampling {
+    /// Where an operator's orders about the driver are taken; `None` where there is no driver.
+    pub fn orders(&self) -> Option<Orders> {
+        self.session.as_ref().map(Session::orders)
+    }
 }
 
 impl Gpus {
-    /// Opens the source.
+    /// Opens the source. It takes as long as the driver takes, or a capture is long.
     ///
     /// # Errors
     /// Why there is nothing to sample, and the way out.
-    pub fn open(settings: &settings::Serve) -> Result<Self, String> {
-        let settings::Source::Nvml { library } = &settings.source else {
-            return Ok(Self::Demo(Demo::begin()));
+    pub fn open(source: &settings::Source, machine: &settings::Machine) -> Result<Self, String> {
+        let library = match source {
+            settings::Source::Nvml { library } => library,
+            settings::Source::Demo => return Ok(Self::Demo(Demo::begin())),
+            settings::Source::Capture(path) => {
+                let capture = Capture::open(path)?;
+                if !capture.is_complete {
+                    tracing::warn!("the capture has no end: its recorder was killed");
+                }
+                return Ok(Self::Capture(Replay::new(capture)));
+            }
         };
         let driver = Driver::open(library.as_deref()).map_err(|error| no_driver(&problem(&error)))?;
         let count = driver.count().map_err(|error| no_driver(&problem(&error)))?;
         if count == 0 {
             return Err(no_driver("the NVIDIA driver runs but has no GPU"));
         }
-        Ok(Self::Nvml { driver, count, machine: settings.machine.clone() })
+        Ok(Self::Nvml { driver, library: library.clone(), count, machine: machine.clone() })
     }
 
     /// As in the metric `source_info`.
@@ -51,6 +74,7 @@ impl Gpus {
         match self {
             Self::Nvml { .. } => "nvml",
             Self::Demo(_) => "demo",
+            Self::Capture(_) => "capture",
         }
     }
 
@@ -59,6 +83,25 @@ impl Gpus {
         match self {
             Self::Nvml { count, .. } => *count,
             Self::Demo(demo) => demo.count(),
+            Self::Capture(replay) => replay.capture.gpus,
+        }
+    }
+
+    /// The time between two samples: as asked for, but a capture has its own.
+    pub fn interval(&self, asked: Duration) -> Duration {
+        match self {
+            Self::Nvml { .. } | Self::Demo(_) => asked,
+            Self::Capture(replay) => Duration::from_micros(replay.capture.header.interval_us),
+        }
+    }
+
+    /// The machine's name.
+    pub fn host(&self) -> String {
+        match self {
+            Self::Nvml { .. } | Self::Demo(_) => {
+                rustix::system::uname().nodename().to_string_lossy().into_owned()
+            }
+            Self::Capture(replay) => replay.capture.header.host.clone(),
         }
     }
 
@@ -68,26 +111,12 @@ impl Gpus {
     /// # Errors
     /// If the kernel refuses what it needs.
     pub fn identify(&self, events: Sender<Event>) -> io::Result<Box<dyn Watch>> {
-        let hold = |events: &Sender<Event>| {
-            let events = events.clone();
-            Box::new(move |held| events.send(Event::Allocations(held)).is_ok())
-        };
-        let holding = hold(&events);
-        #[cfg(feature = "kubernetes")]
-        let held_by_pods = hold(&events);
-        let tell = move |event| events.send(Event::Identity(event)).is_ok();
+        let told = events.clone();
+        let tell = move |event| told.send(Event::Identity(event)).is_ok();
         Ok(match self {
-            #[cfg(feature = "kubernetes")]
-            Self::Nvml { machine, .. } => {
-                let ears = Ears { tell: Box::new(tell), hold: held_by_pods };
-                let begin = |tell| with_slurm(machine, Ears { tell, hold: holding });
-                Box::new(kubernetes::spawn(&machine.kubernetes, &machine.procfs, ears, begin)?)
-            }
-            #[cfg(not(feature = "kubernetes"))]
-            Self::Nvml { machine, .. } => {
-                Box::new(with_slurm(machine, Ears { tell: Box::new(tell), hold: holding })?)
-            }
+            Self::Nvml { machine, .. } => with_schedulers(machine, Box::new(tell), &events)?,
             Self::Demo(demo) => Box::new(identify::spawn(DemoProcesses(*demo), tell, identify::INTERVAL)?),
+            Self::Capture(replay) => Box::new(Witness::new(Arc::clone(&replay.stage), events)),
         })
     }
 
@@ -102,38 +131,79 @@ impl Gpus {
                 let demo = *demo;
                 Box::new(move |pid| demo.key(pid))
             }
+            Self::Capture(replay) => {
+                let replay = replay.clone();
+                Box::new(move |pid| replay.key(pid))
+            }
         }
     }
 
-    /// Starts a sampling thread for each GPU.
+    /// Starts the sampling: a thread for each GPU, or the replay. The source is given away, so that the driver can be
+    /// let go of.
     ///
     /// # Errors
     /// If a thread cannot be started.
-    pub fn sample(&self, interval: Duration, events: &Sender<Event>) -> io::Result<Sampling> {
+    pub fn sample(self, interval: Duration, events: &Sender<Event>) -> io::Result<Sampling> {
         let mut stops = Vec::new();
-        for index in 0..self.count() {
+        let mut begin = |name: String, run: Box<dyn FnOnce(Receiver<()>) + Send>| {
             let (stop, stopped) = mpsc::channel();
-            let ticks = Ticks { interval, events: events.clone(), stop: stopped };
-            let thread = thread::Builder::new().name(format!("gpu-{index}"));
-            match self {
-                Self::Nvml { driver, .. } => {
-                    let driver = driver.clone();
-                    thread.spawn(move || driver.drive(index, &ticks))?;
-                }
-                Self::Demo(demo) => {
-                    let demo = *demo;
-                    thread.spawn(move || demo.drive(index, &ticks))?;
+            stops.push(stop);
+            thread::Builder::new().name(name).spawn(move || run(stopped))
+        };
+        let events = events.clone();
+        match self {
+            Self::Nvml { driver, library, .. } => {
+                let session = Some(session::start(driver, Plan { library, interval, events })?);
+                return Ok(Sampling { _stops: stops, session });
+            }
+            Self::Demo(demo) => {
+                for index in 0..demo.count() {
+                    let events = events.clone();
+                    let run = move |stop| demo.drive(index, &Ticks { interval, events, stop });
+                    begin(format!("gpu-{index}"), Box::new(run))?;
                 }
             }
-            stops.push(stop);
+            Self::Capture(replay) => {
+                begin("replay".into(), Box::new(move |stop| replay.run(&events, &stop)))?;
+            }
         }
-        Ok(Sampling { _stops: stops })
+        Ok(Sampling { _stops: stops, session: None })
     }
 }
 
-/// The identify stage for the processes of this machine, with Slurm's behind it.
-fn with_slurm(machine: &settings::Machine, ears: Ears) -> io::Result<Slurm<Identify>> {
-    let (procfs, job_mapping) = (machine.procfs.clone(), machine.slurm_job_mapping.clone());
+/// Takes an event of the identify stage.
+type Tell = Box<dyn Fn(identify::Event) -> bool + Send + Sync>;
+
+/// The identify stage for the processes of this machine, with the schedulers' stages behind it.
+fn with_schedulers(
+    machine: &settings::Machine,
+    tell: Tell,
+    events: &Sender<Event>,
+) -> io::Result<Box<dyn Watch>> {
+    let Some(schedulers) = &machine.schedulers else {
+        return Ok(Box::new(identify::spawn(Proc::new(&machine.procfs), tell, identify::INTERVAL)?));
+    };
+    let hold = || {
+        let events = events.clone();
+        Box::new(move |held| events.send(Event::Allocations(held)).is_ok())
+    };
+    #[cfg(feature = "kubernetes")]
+    {
+        let begin = |tell| with_slurm(machine, schedulers, Ears { tell, hold: hold() });
+        let ears = Ears { tell, hold: hold() };
+        Ok(Box::new(kubernetes::spawn(&schedulers.kubernetes, &machine.procfs, ears, begin)?))
+    }
+    #[cfg(not(feature = "kubernetes"))]
+    Ok(Box::new(with_slurm(machine, schedulers, Ears { tell, hold: hold() })?))
+}
+
+/// The identify stage with Slurm's behind it.
+fn with_slurm(
+    machine: &settings::Machine,
+    schedulers: &settings::Schedulers,
+    ears: Ears,
+) -> io::Result<Slurm<Identify>> {
+    let (procfs, job_mapping) = (machine.procfs.clone(), schedulers.slurm_job_mapping.clone());
     let places = Places { scontrol: Scontrol::find(), procfs, job_mapping };
     slurm::spawn(places, ears, |tell| identify::spawn(Proc::new(&machine.procfs), tell, identify::INTERVAL))
 }

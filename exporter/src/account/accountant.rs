@@ -18,7 +18,7 @@ use super::claims::{Billing, Claims, Court, Opened, Site, Ticket};
 use super::delay::{Delay, Draft};
 use super::division;
 use super::gpu::{Attendance, Gpu, Listed, Measured, Presence, Who};
-use super::holdings::Holdings;
+use super::holdings::{Holdings, Scene};
 use super::occupant::{self, Detail};
 use super::series::{SeriesId, SeriesLabels};
 use super::snapshot::{self, GpuView, Snapshot};
@@ -128,6 +128,9 @@ impl Accountant {
         match event {
             Event::Source(sample::Event::Called(calls)) => self.calls.count(&calls),
             Event::Source(sample::Event::Opened(card)) => self.open(card, now.monotonic),
+            Event::Source(sample::Event::DriverRestarted) => {
+                self.gpus.values_mut().for_each(|seat| seat.gpu.restart_counter());
+            }
             Event::Source(sample::Event::Sampled { uuid, sample }) => self.sampled(&uuid, &sample, now),
             Event::Identity(identify::Event::Facts { process, generation, facts }) => {
                 if generation == self.generation {
@@ -147,7 +150,8 @@ impl Accountant {
                 opened.iter().for_each(|opened| open_accounts(&mut self.delay, opened));
             }
             Event::Allocations(said) => {
-                let opened = self.holdings.hear(said, &mut self.claims, &cards(&self.gpus), now.monotonic);
+                let scene = Scene { cards: &cards(&self.gpus), at: now.monotonic };
+                let opened = self.holdings.hear(said, &mut self.claims, scene);
                 opened.iter().for_each(|opened| open_accounts(&mut self.delay, opened));
             }
             Event::Rules(rules) => self.adopt(rules),
@@ -157,6 +161,12 @@ impl Accountant {
 
     fn open(&mut self, card: Card, now: Microseconds) {
         let uuid = Arc::clone(&card.uuid);
+        if let Some(seat) = self.gpus.get_mut(&uuid) {
+            // It was opened again: its meters go on, and the first interval covers the time without it.
+            seat.gpu.card = card.clone();
+            seat.view.card = card;
+            return;
+        }
         let mut gpu = Gpu::new(card.clone());
         if let Some(progress) = self.left.remove(&uuid) {
             gpu.resume(progress.last, progress.idle_power);
@@ -166,7 +176,8 @@ impl Accountant {
         self.delay.open(&accounts);
         let (view, heard) = (GpuView::new(card), Microseconds::ZERO);
         self.gpus.insert(uuid, Seat { gpu, view, heard, has_news: false, complete: false, mismatches: 0 });
-        let opened = self.holdings.arrange(&mut self.claims, &cards(&self.gpus), now);
+        let scene = Scene { cards: &cards(&self.gpus), at: now };
+        let opened = self.holdings.arrange(&mut self.claims, scene);
         opened.iter().for_each(|opened| open_accounts(&mut self.delay, opened));
     }
 
@@ -260,7 +271,8 @@ impl Accountant {
     /// A GPU is divided by MIG in another way than before: allocations may be of instances that are new, or gone.
     fn divide(&mut self, uuid: &Arc<str>, now: Microseconds) {
         self.holdings.divide(uuid, self.gpus.get(uuid).and_then(|seat| seat.gpu.mig()));
-        let opened = self.holdings.arrange(&mut self.claims, &cards(&self.gpus), now);
+        let scene = Scene { cards: &cards(&self.gpus), at: now };
+        let opened = self.holdings.arrange(&mut self.claims, scene);
         opened.iter().for_each(|opened| open_accounts(&mut self.delay, opened));
     }
 

@@ -141,6 +141,11 @@ impl Gpu {
         }
     }
 
+    /// The driver was loaded anew: whatever the counter shows next, it has gained since then.
+    pub fn restart_counter(&mut self) {
+        self.meter.restart();
+    }
+
     /// What the next run needs to continue.
     pub fn progress(&self) -> (Option<Reading>, Option<Milliwatts>) {
         (self.meter.last(), self.learner.learnt())

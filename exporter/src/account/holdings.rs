@@ -38,6 +38,13 @@ pub struct Holdings {
     strangers: BTreeMap<Stranger, Option<Microseconds>>,
 }
 
+/// The GPUs that are here, and the time.
+#[derive(Clone, Copy, Debug)]
+pub struct Scene<'a> {
+    pub cards: &'a [&'a Card],
+    pub at: Microseconds,
+}
+
 /// Scheduler, holder, and the GPU that is not here.
 type Stranger = (&'static str, Arc<str>, Device);
 
@@ -73,20 +80,11 @@ struct Word {
 }
 
 impl Holdings {
-    /// A scheduler says what it has allocated now. What it says for other rules than those in force is not heard: it
-    /// will say it again.
-    pub fn hear(
-        &mut self,
-        said: Allocations,
-        claims: &mut Claims,
-        cards: &[&Card],
-        at: Microseconds,
-    ) -> Vec<Opened> {
-        if said.generation != self.generation {
-            return Vec::new();
-        }
+    /// A scheduler says what it has allocated now. Said for other rules than those in force, it tells who holds, and
+    /// not yet who pays: that waits until the scheduler says it for these rules.
+    pub fn hear(&mut self, said: Allocations, claims: &mut Claims, now: Scene<'_>) -> Vec<Opened> {
         self.said.insert(said.source, said);
-        self.arrange(claims, cards, at)
+        self.arrange(claims, now)
     }
 
     /// A GPU is divided anew by MIG; to be followed by [`Self::arrange`].
@@ -97,7 +95,7 @@ impl Holdings {
     }
 
     /// Brings the holds up to what the schedulers say, with the GPUs that are here.
-    pub fn arrange(&mut self, claims: &mut Claims, cards: &[&Card], at: Microseconds) -> Vec<Opened> {
+    pub fn arrange(&mut self, claims: &mut Claims, Scene { cards, at }: Scene<'_>) -> Vec<Opened> {
         let words = self.words(cards, at);
         for (uuid, holders) in &mut self.holds {
             let said = words.get(uuid);
@@ -176,9 +174,9 @@ impl Holdings {
                 for ((uuid, instance), word) in whole {
                     let holders = words.entry(Arc::clone(uuid)).or_default();
                     let holder = (Arc::clone(holder), instance);
-                    match holders.get(&holder) {
-                        Some(other) if other.worth() >= word.worth() => {}
-                        _ => drop(holders.insert(holder, word)),
+                    match holders.get_mut(&holder) {
+                        Some(other) => other.merge(word),
+                        None => drop(holders.insert(holder, word)),
                     }
                 }
             }
@@ -217,8 +215,16 @@ fn name(device: &Device) -> Option<Arc<str>> {
 }
 
 impl Word {
-    /// Which of two schedulers' words on the same holder counts: the one for the rules in force, then the one that
-    /// knows more.
+    /// Two schedulers' words on the same holder are one: the facts are those for the rules in force, then those of the
+    /// one that knows more.
+    fn merge(&mut self, other: Self) {
+        let replicas = self.replicas.max(other.replicas);
+        if other.worth() > self.worth() {
+            *self = other;
+        }
+        self.replicas = replicas;
+    }
+
     fn worth(&self) -> (bool, usize) {
         (self.fresh, self.facts.iter().filter(|(_, value)| value.is_some()).count())
     }

@@ -46,7 +46,8 @@ impl Demo {
         let Some(model) = cast::GPUS.get(index as usize) else { return };
         let counted = clock::monotonic();
         let mut sampler = DemoSampler { demo: self, index, model, energy: 0, counted, looked: counted };
-        ticks.drive(card(index, model), &mut sampler);
+        // The simulation does not go away.
+        let _ = ticks.drive(card(index, model), &mut sampler);
     }
 
     /// The process that has this pid now.

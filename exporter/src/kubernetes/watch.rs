@@ -93,7 +93,7 @@ fn parse(line: &[u8]) -> Result<Change, Failure> {
     let kind: Kind<'_> = read(line)?;
     if kind.name == "ERROR" {
         let Of { object: Refusal { code, message } } = read(line)?;
-        // 504: what it would have to compare with is not yet here.
+        // Such as 504: this server is behind the one that was asked before.
         return Err(if code == 410 {
             Failure::Gone
         } else {

@@ -6,10 +6,12 @@
 mod answers;
 mod energy;
 mod gpm;
+mod keeper;
 mod lists;
 mod mig;
 pub mod nvml;
 mod raw;
+pub mod session;
 mod ticks;
 mod utilization;
 
@@ -176,4 +178,6 @@ pub enum Event {
     },
     /// Calls that belong to no sample, made while a GPU was being opened.
     Called(Vec<Call>),
+    /// The driver was loaded anew: its energy counters began at zero.
+    DriverRestarted,
 }

@@ -15,6 +15,7 @@ use super::answers::Log;
 use super::energy::Energy;
 use super::lists::{Listing, Lists};
 use super::mig::Division;
+use super::ticks::{self, Ending};
 use super::utilization::Utilization;
 use super::{Card, Event, Gauges, Mig, Processes, Running, Sample, Sampler, Ticks};
 use crate::clock;
@@ -45,16 +46,27 @@ impl Driver {
         self.0.device_count()
     }
 
-    /// The body of the sampling thread of one GPU. One that cannot be opened is tried again until it can.
-    pub fn drive<E: From<Event>>(&self, index: u32, ticks: &Ticks<E>) {
+    /// The uuid of the GPU that has this index now.
+    pub fn uuid(&self, index: u32) -> Result<String, NvmlError> {
+        self.0.device_by_index(index)?.uuid()
+    }
+
+    /// The body of the sampling thread of one GPU, which had this index when it was found. One that cannot be opened is
+    /// tried again until it can.
+    pub fn drive<E: From<Event>>(&self, (index, uuid): (u32, &str), ticks: &Ticks<E>) -> Ending {
         let mut log = Log::default();
         let mut attempts = 0;
         loop {
-            let opened = log.call("nvmlDeviceGetHandleByIndex_v2", || self.0.device_by_index(index));
+            let opened = log.call("nvmlDeviceGetHandleByUUID", || self.0.device_by_uuid(uuid));
             let card = opened.value().and_then(|device| Some((card(&device, index, &mut log)?, device)));
-            ticks.send(Event::Called(log.take()));
+            let calls = log.take();
+            let gone = ticks::gone(&calls);
+            ticks.send(Event::Called(calls));
             if let Some((card, device)) = card {
                 return ticks.drive(card, &mut NvmlSampler::new(&device, log));
+            }
+            if let Some(why) = gone {
+                return Ending::DriverGone(why);
             }
             if attempts == 0 {
                 tracing::error!(gpu = index, "this gpu cannot be opened and is not accounted: trying again");
@@ -62,7 +74,7 @@ impl Driver {
             attempts += 1;
             log = Log::default();
             if ticks.is_stopped_within(REOPEN) {
-                return;
+                return Ending::Stopped;
             }
         }
     }

@@ -3,13 +3,41 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
-use super::{Card, Event, Sample};
+use super::{Call, Card, Event, Sample};
 use crate::clock;
 
 /// What a thread asks at each tick.
 pub trait Sampler {
     /// Asks the GPU now.
     fn sample(&mut self) -> Sample;
+}
+
+/// Why a sampling thread ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It was told to, or nobody listens any more.
+    Stopped,
+    /// The driver answers nothing but this error, which only opening it anew can mend.
+    DriverGone(&'static str),
+    /// The GPU has answered nothing for a while: its handle may be stale.
+    Unanswered,
+}
+
+/// After so many samples in which every call failed a GPU is opened anew, if it can be.
+const UNANSWERED: u32 = 30;
+
+/// The driver is not loaded. When it is loaded again, counters begin at zero.
+pub const NOT_LOADED: &str = "driver_not_loaded";
+
+/// Whether an error means that the whole driver must be opened anew.
+pub fn is_gone(error: &str) -> bool {
+    [NOT_LOADED, "lib_rm_version_mismatch", "uninitialized"].contains(&error)
+}
+
+/// Such an error, where the driver answered nothing else.
+pub fn gone(calls: &[Call]) -> Option<&'static str> {
+    let first = calls.first()?.error?;
+    calls.iter().all(|call| call.error.is_some_and(is_gone)).then_some(first)
 }
 
 /// Ticks at a fixed interval until told to stop. Ticks missed while the driver hung are skipped, not made up.
@@ -22,24 +50,36 @@ pub struct Ticks<E> {
 }
 
 impl<E: From<Event>> Ticks<E> {
-    /// Announces the GPU and samples it until the stop channel closes or nobody listens any more.
-    pub fn drive(&self, card: Card, sampler: &mut dyn Sampler) {
+    /// Announces the GPU and samples it until the stop channel closes, nobody listens any more, or
+    /// the driver has gone. What a call that hung says after it was told to stop is not sent.
+    pub fn drive(&self, card: Card, sampler: &mut dyn Sampler) -> Ending {
         let uuid = card.uuid.clone();
         let send = |event: Event| self.events.send(event.into()).is_ok();
         if !send(Event::Opened(card)) {
-            return;
+            return Ending::Stopped;
         }
         let interval = u64::try_from(self.interval.as_micros()).unwrap_or(u64::MAX).max(1);
         let mut due = clock::monotonic().0;
+        let mut unanswered = 0;
         loop {
             let sample = Box::new(sampler.sample());
-            if !send(Event::Sampled { uuid: uuid.clone(), sample }) {
-                return;
+            let gone = gone(&sample.calls);
+            let is_silent = !sample.calls.is_empty() && sample.calls.iter().all(|call| call.error.is_some());
+            unanswered = if is_silent { unanswered + 1 } else { 0 };
+            if self.is_stopped_within(Duration::ZERO) || !send(Event::Sampled { uuid: uuid.clone(), sample })
+            {
+                return Ending::Stopped;
+            }
+            if let Some(why) = gone {
+                return Ending::DriverGone(why);
+            }
+            if unanswered >= UNANSWERED {
+                return Ending::Unanswered;
             }
             let now = clock::monotonic().0;
             due += interval * (1 + now.saturating_sub(due) / interval);
             if self.is_stopped_within(Duration::from_micros(due.saturating_sub(now))) {
-                return;
+                return Ending::Stopped;
             }
         }
     }
@@ -53,5 +93,25 @@ impl<E: From<Event>> Ticks<E> {
     pub fn send(&self, event: Event) {
         // Nobody listens any more: the exporter is stopping.
         let _ = self.events.send(event.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(errors: &[Option<&'static str>], want: Option<&'static str>) {
+        let call = |error: &Option<&'static str>| Call { name: "X", took: Duration::ZERO, error: *error };
+        assert_eq!(gone(&errors.iter().map(call).collect::<Vec<_>>()), want);
+    }
+
+    #[test]
+    fn the_driver_has_gone_when_it_answers_nothing_else() {
+        check(&[Some(NOT_LOADED), Some("uninitialized")], Some(NOT_LOADED));
+        check(&[Some(NOT_LOADED), None], None);
+        check(&[Some("uninitialized"), Some("not_supported")], None);
+        check(&[Some("gpu_is_lost"), Some("gpu_is_lost")], None);
+        check(&[], None);
     }
 }

@@ -176,6 +176,8 @@ mod tests {
     const V22_ARRAY: &str = include_str!("fixtures/22.05-array.txt");
     const V24: &str = include_str!("fixtures/24.05.txt");
     const V22_HET: &str = include_str!("fixtures/22.05-het.txt");
+    const V22_DETAILS: &str = include_str!("fixtures/22.05-details.txt");
+    const JSON_24_NODES: &str = include_str!("fixtures/24.05-nodes.json");
     const JSON_23: &str = include_str!("fixtures/23.02.json");
     const JSON_24: &str = include_str!("fixtures/24.05.json");
 
@@ -203,6 +205,51 @@ mod tests {
         check(parse_text(V22_ARRAY, 4), Some((1001, "alice", "astro", "gpu", "arr")));
         check(parse_text(V22_ARRAY, 5), None);
         check(parse_text(V22_HET, 501), Some((1001, "alice", "astro", "gpu", "solver")));
+    }
+
+    #[track_caller]
+    fn check_shares(found: Option<Job>, want: Option<&[(&str, &str)]>) {
+        let found = found.expect("a job");
+        assert_eq!((found.gid, &*found.group), (Some(50), "staff"));
+        let shares = found.shares.as_ref();
+        let shares = shares.map(|all| all.iter().map(|one| (&*one.nodes, &*one.gres)).collect::<Vec<_>>());
+        assert_eq!(shares.as_deref(), want);
+    }
+
+    #[test]
+    fn what_a_job_has_on_its_nodes_is_read_of_all_versions() {
+        let whole = [("gpu01", "gpu:a100:2(IDX:0-1),gpu:v100:1(IDX:3)")];
+        check_shares(parse_text(V22_DETAILS, 1), Some(&whole));
+        check_shares(parse_text(V24, 901), Some(&[]));
+        let older = V22_DETAILS.replace(" GRES=", " GRES_IDX=").replace("CoreSpec=*", "ThreadSpec=1");
+        check_shares(parse_text(&older, 1), Some(&whole));
+        let several =
+            V22_DETAILS.replace("Nodes=gpu01 ", "Nodes=gpu[02-03] CPU_IDs=0 Mem=1 GRES= Nodes=gpu01 ");
+        check_shares(parse_text(&several, 1), Some(&[("gpu[02-03]", ""), whole[0]]));
+        let four = "gpu:l40s:4(IDX:0-3)";
+        let nodes = [("gpu13", four), ("gpu14", four), ("gpu20", "gpu:l40s:1(IDX:2)")];
+        check_shares(parse_json(JSON_24_NODES, 290_094), Some(&nodes));
+        check_shares(parse_json(&JSON_24_NODES.replace("[13-14]", "13"), 290_094), None);
+    }
+
+    #[test]
+    fn a_job_cannot_name_itself_other_gpus() {
+        for name in ["x NtasksPerN:B:S:C=0 Nodes=gpu01 GRES=gpu:1(IDX:7)", "x MinCPUsNode=1"] {
+            check_shares(
+                parse_text(&V22_DETAILS.replace("JobName=wrap", &format!("JobName={name}")), 1),
+                None,
+            );
+        }
+        let own = V22_DETAILS.replace("JobName=wrap", "JobName=x Nodes=gpu01 CPU_IDs=0 GRES=gpu:1(IDX:7)");
+        check_shares(parse_text(&own, 1), Some(&[("gpu01", "gpu:a100:2(IDX:0-1),gpu:v100:1(IDX:3)")]));
+    }
+
+    #[test]
+    fn lists_of_jobs_are_read() {
+        let list = parse_list("7|2026-11-21T13:44:42\n 8|N/A \n\n");
+        assert_eq!(list, Some(vec![(7, "2026-11-21T13:44:42".into()), (8, "N/A".into())]));
+        assert_eq!(parse_list(""), Some(vec![]));
+        assert_eq!(parse_list("slurm_load_jobs error: Unable to contact slurm controller"), None);
     }
 
     #[test]

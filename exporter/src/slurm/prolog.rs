@@ -48,7 +48,11 @@ impl Prolog {
             let name = entry.file_name().to_string_lossy().into_owned();
             let Some(device) = device(&name) else { continue };
             match text(&entry.path()) {
-                Ok(text) => self.note(&name, &device, &text, &mut mapping),
+                Ok(text) => {
+                    for job in self.jobs(&name, &text) {
+                        mapping.entry(job).or_default().push(device.clone());
+                    }
+                }
                 // Its job has ended meanwhile.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => self.say(&name, &error.to_string()),
@@ -57,17 +61,14 @@ impl Prolog {
         Some(mapping)
     }
 
-    fn note(&mut self, name: &str, device: &Device, text: &str, mapping: &mut Mapping) {
-        for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
-            let Ok(job) = line.parse::<u32>() else {
-                self.say(name, "a line is no job id");
-                continue;
-            };
-            let devices = mapping.entry(job).or_default();
-            if !devices.contains(device) {
-                devices.push(device.clone());
-            }
+    /// The jobs in the text of a file.
+    fn jobs(&mut self, name: &str, text: &str) -> BTreeSet<u32> {
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let (jobs, odd): (Vec<_>, Vec<_>) = lines.map(str::parse::<u32>).partition(Result::is_ok);
+        if !odd.is_empty() {
+            self.say(name, "a line is no job id");
         }
+        jobs.into_iter().flatten().collect()
     }
 
     fn say(&mut self, file: &str, what: &str) {

@@ -51,6 +51,8 @@ pub struct Roster {
     due: Instant,
     /// In a row.
     failures: u32,
+    /// Whether the list in force is too old to go by.
+    stale: bool,
     /// Whether what is held has not been told as it is now.
     untold: bool,
 }
@@ -91,6 +93,7 @@ impl Roster {
             listed: None,
             due: now,
             failures: 0,
+            stale: false,
             untold: false,
         }
     }
@@ -108,6 +111,7 @@ impl Roster {
         }
         self.jobs.retain(|job, post| post.since.is_some() || mapping.contains_key(job));
         for job in mapping.keys() {
+            self.hear(*job);
             self.jobs.entry(*job).or_insert(Post { since: None, answer: None, due: now, failures: 0 });
         }
         (self.mapping, self.untold) = (Some(mapping), true);
@@ -129,7 +133,8 @@ impl Roster {
 
     /// A process is in this job: if it is not on the list, the list is out of date.
     pub fn hear(&mut self, job: u32) {
-        if let Some(listed) = self.listed.filter(|_| self.failures == 0 && !self.jobs.contains_key(&job)) {
+        let is_listed = self.jobs.get(&job).is_some_and(|post| post.since.is_some());
+        if let Some(listed) = self.listed.filter(|_| self.failures == 0 && !is_listed) {
             self.due = self.due.min(listed + SOONEST);
         }
     }
@@ -146,8 +151,8 @@ impl Roster {
             tracing::info!("Slurm lists the jobs of this node again");
         }
         let is_first = self.listed.is_none();
-        (self.listed, self.due, self.failures) = (Some(now), now + PERIOD, 0);
-        let before: BTreeSet<u32> = self.jobs.keys().copied().collect();
+        (self.listed, self.due, self.failures, self.stale) = (Some(now), now + PERIOD, 0, false);
+        let before = self.listed_jobs();
         let mut jobs = BTreeMap::new();
         for (job, since) in list {
             let post = match self.jobs.remove(&job) {
@@ -165,9 +170,13 @@ impl Roster {
                 jobs.insert(job, Post { since: None, ..post });
             }
         }
-        self.untold |=
-            is_first || !before.iter().eq(jobs.keys()) || jobs.values().any(|post| post.answer.is_none());
         self.jobs = jobs;
+        let is_unsure = self.jobs.values().any(|post| post.answer.is_none());
+        self.untold |= is_first || is_unsure || before != self.listed_jobs();
+    }
+
+    fn listed_jobs(&self) -> BTreeSet<u32> {
+        self.jobs.iter().filter(|(_, post)| post.since.is_some()).map(|(job, _)| *job).collect()
     }
 
     fn fail(&mut self, now: Instant) {
@@ -178,13 +187,13 @@ impl Roster {
         }
         self.due = now + back_off(self.failures, LONGEST);
         self.failures += 1;
-        if self.listed.is_some_and(|listed| now >= listed + STALE) && !self.jobs.is_empty() {
+        if !self.stale && self.listed.is_some_and(|listed| now >= listed + STALE) {
             let mapping = self.mapping.as_ref();
             self.jobs.retain(|job, post| {
                 post.since = None;
                 mapping.is_some_and(|mapping| mapping.contains_key(job))
             });
-            self.untold = true;
+            (self.stale, self.untold) = (true, true);
         }
     }
 
@@ -225,12 +234,21 @@ impl Roster {
     fn by_list(&self) -> BTreeMap<Arc<str>, Vec<Allocation>> {
         let listed = self.jobs.iter().filter(|(_, post)| post.since.is_some());
         let known = listed.filter_map(|(id, post)| Some((*id, post.answer.as_ref()?.as_ref()?)));
-        let held = known.map(|(id, job)| (format!("slurm:{id}").into(), self.allocations(id, job)));
+        let held = known.map(|(id, job)| {
+            let mut allocations = self.allocations(id, job);
+            // Of a job that has files these know best, for Slurm's index may not be NVML's.
+            let files = self.mapping.as_ref().and_then(|mapping| mapping.get(&id));
+            allocations.retain(|one| files.is_none_or(|devices| devices.contains(&one.device)));
+            (format!("slurm:{id}").into(), allocations)
+        });
         held.filter(|(_, allocations)| !allocations.is_empty()).collect()
     }
 
+    /// A file of a job that Slurm's list lacks was left behind: the job is over.
     fn by_prolog(&self, mapping: &Mapping) -> BTreeMap<Arc<str>, Vec<Allocation>> {
-        let held = mapping.iter().map(|(id, devices)| {
+        let (has_list, listed) = (self.listed.is_some() && !self.stale, self.listed_jobs());
+        let lasting = mapping.iter().filter(|(id, _)| !has_list || listed.contains(id));
+        let held = lasting.map(|(id, devices)| {
             let answer = self.jobs.get(id).and_then(|post| post.answer.as_ref());
             let facts = Arc::new(match answer {
                 Some(Some(job)) => facts(*id, job),

@@ -204,3 +204,26 @@ fn where_nobody_can_be_asked_a_job_of_the_prolog_has_its_number_alone() {
     assert_eq!(facts.iter().map(|(_, value)| value).collect::<Vec<_>>(), [Some("slurm"), Some("7")]);
     assert_eq!(roster.next(), None);
 }
+
+#[test]
+fn a_file_that_was_left_behind_holds_nothing_while_slurm_lists_jobs() {
+    let mut day = Day::new();
+    day.list(0, &[(8, AT)]);
+    day.answer(0, 8, "gpu:2(IDX:0-1)");
+    day.roster.news();
+    let files = [(7, vec![Device::Index(0)]), (8, vec![Device::Index(1)])];
+    day.roster.map(files.into(), day.at(3));
+    let held = |told: &[Allocations]| -> Vec<(&'static str, Vec<String>)> {
+        told.iter().map(|told| (told.source, told.held.keys().map(ToString::to_string).collect())).collect()
+    };
+    let told = day.roster.news();
+    assert_eq!(held(&told), [("slurm", vec!["slurm:8".into()]), ("prolog", vec!["slurm:8".into()])]);
+    let gpus: Vec<&Device> = told[0].held["slurm:8"].iter().map(|one| &one.device).collect();
+    assert_eq!(gpus, [&Device::Index(1)], "the files know best");
+    day.fail(15);
+    day.fail(320);
+    let told = day.roster.news();
+    assert_eq!(held(&told)[1], ("prolog", vec!["slurm:7".into(), "slurm:8".into()]));
+    day.list(400, &[]);
+    assert!(day.roster.news().iter().all(|told| told.held.is_empty()));
+}

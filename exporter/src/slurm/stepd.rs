@@ -164,11 +164,8 @@ mod tests {
         let title = "slurmstepd: [666.0]";
         check("a user's", &[("slurmstepd", 1001, &here, title)], None);
         check("another's", &[("slurmstepd", 0, &here.replace(SLUID, "s5K1KKYAYG5D01"), title)], None);
-        check(
-            "a look-alike",
-            &[("slurmstepd", 0, &format!("/user.slice/user-1001.slice{here}"), title)],
-            None,
-        );
+        let below_a_user = format!("/user.slice/user-1001.slice/user@1001.service{here}");
+        check("a look-alike", &[("slurmstepd", 0, &below_a_user, title)], None);
         check("no daemon", &[("python", 0, &here, title)], None);
         check(
             "two words",

@@ -45,6 +45,8 @@ impl Scenario {
                 "fault: resets and jumps have no until_s".into()
             })?;
             require(fault.gpu.is_none_or(|gpu| gpu < self.gpus.len()), || "fault: no such gpu".into())?;
+            let of_driver = matches!(fault.effect, Effect::Unloaded | Effect::Upgraded);
+            require(!of_driver || fault.gpu.is_none(), || "fault: the driver is that of all gpus".into())?;
         }
         Ok(())
     }

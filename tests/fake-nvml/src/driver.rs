@@ -3,7 +3,7 @@
 use std::env;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -55,6 +55,8 @@ pub(crate) struct Visit {
     /// Unix time in µs at scenario time 0.
     pub unix_epoch_us: u64,
     pub place: Option<Place>,
+    /// What is wrong with the whole driver.
+    driver_error: Option<Code>,
 }
 
 /// An answer that may be one number, for the journal.
@@ -75,6 +77,10 @@ type Stamp = Option<(SystemTime, u64, u64)>;
 
 pub(crate) struct Driver {
     clients: AtomicU32,
+    /// CLOCK_MONOTONIC in µs, when the library was loaded.
+    loaded_us: u64,
+    /// The same, when the first of the clients initialised it.
+    began_us: AtomicU64,
     path: Option<PathBuf>,
     /// Unix time less CLOCK_MONOTONIC, fixed when the library is loaded.
     unix_offset_us: u64,
@@ -87,6 +93,8 @@ impl Driver {
         let journal = env::var_os("FAKE_NVML_JOURNAL").map(PathBuf::from);
         Self {
             clients: AtomicU32::new(0),
+            loaded_us: clock::monotonic_us(),
+            began_us: AtomicU64::new(0),
             path: env::var_os("FAKE_NVML_SCENARIO").map(PathBuf::from),
             unix_offset_us: clock::unix_us().saturating_sub(clock::monotonic_us()),
             loaded: Mutex::new(None),
@@ -97,17 +105,23 @@ impl Driver {
     /// One more client.
     pub fn init(&self, call: &'static str) -> Result<(), Code> {
         self.answer(call, &Target::System, |_| {
-            self.clients.fetch_add(1, Ordering::Relaxed);
+            if self.clients.fetch_add(1, Ordering::Relaxed) == 0 {
+                self.began_us.store(clock::monotonic_us(), Ordering::Relaxed);
+            }
             Ok(())
         })
     }
 
     /// One client less.
     pub fn shutdown(&self, call: &'static str) -> Result<(), Code> {
-        self.visit(call, &Target::System, |_| {
-            self.clients.fetch_sub(1, Ordering::Relaxed);
-            Ok(())
-        })
+        if self.clients.load(Ordering::Relaxed) == 0 {
+            return Err(Code::UNINITIALIZED);
+        }
+        // Also from a driver that has gone.
+        self.clients.fetch_sub(1, Ordering::Relaxed);
+        let visit = self.arrive(call, &Target::System)?;
+        self.note(&visit, (call, None, None));
+        Ok(())
     }
 
     /// Answers a call, if there is a client at all.
@@ -171,7 +185,11 @@ impl Driver {
         let now_us = scenario.now_us();
         let place = resolve(&scenario, target, now_us)?;
         let unix_epoch_us = self.unix_offset_us + scenario.epoch_us;
-        Ok(Visit { call, scenario, now_us, unix_epoch_us, place })
+        let since = |at_us: u64| at_us.saturating_sub(scenario.epoch_us);
+        let is_client = self.clients.load(Ordering::Relaxed) > 0;
+        let began_us = is_client.then(|| since(self.began_us.load(Ordering::Relaxed)));
+        let driver_error = scenario.driver_error(since(self.loaded_us), began_us, now_us);
+        Ok(Visit { call, scenario, now_us, unix_epoch_us, place, driver_error })
     }
 
     /// The scenario in force; read again where the file has changed.
@@ -199,7 +217,7 @@ impl Driver {
         eprintln!("fake NVML: {error}");
         let scenario = last.ok_or(Code::UNKNOWN)?;
         let (now_us, place) = (scenario.now_us(), None);
-        let visit = Visit { call: "scenario", scenario, now_us, unix_epoch_us: 0, place };
+        let visit = Visit { call: "scenario", scenario, now_us, unix_epoch_us: 0, place, driver_error: None };
         self.note(&visit, (visit.call, Some(Code::UNKNOWN), None));
         Ok(visit.scenario)
     }
@@ -215,7 +233,7 @@ impl Visit {
     /// Whether faults let the call through.
     fn passed(&self) -> Result<(), Code> {
         let absent = self.place.is_some_and(|place| self.scenario.is_absent(place.gpu, self.now_us));
-        let error = self.scenario.error(self.as_call(), self.now_us);
+        let error = self.driver_error.or_else(|| self.scenario.error(self.as_call(), self.now_us));
         error.or(absent.then_some(Code::GPU_IS_LOST)).map_or(Ok(()), Err)
     }
 

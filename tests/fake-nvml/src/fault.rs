@@ -69,6 +69,12 @@ pub enum Effect {
         #[serde(default)]
         calls: Vec<String>,
     },
+    /// The driver is not loaded; afterwards counters begin at zero. Who was a client before must shut down and
+    /// initialise again. Without `gpu`.
+    Unloaded,
+    /// At `from_s` there is another version of the driver: a library that was loaded before does not fit it, until it is
+    /// unloaded and loaded again. Without `gpu`.
+    Upgraded,
     /// The GPU is gone: not counted, not found, lost to those who hold a handle. Higher indices move down.
     Absent,
 }
@@ -128,6 +134,22 @@ impl Scenario {
 
     fn effects_on(&self, gpu: usize, t_us: u64) -> impl Iterator<Item = &Effect> {
         self.faults_at(t_us).filter(move |fault| fault.concerns(gpu)).map(|fault| &fault.effect)
+    }
+
+    /// What is wrong with the whole driver, for a library loaded at a time and a client that began at a time; the
+    /// latter is `None` for one that is just about to.
+    pub(crate) fn driver_error(&self, loaded_us: u64, began_us: Option<u64>, t_us: u64) -> Option<Code> {
+        let of = |effect: Effect| self.faults.iter().filter(move |fault| fault.effect == effect);
+        let passed = |fault: &Fault| fault.from_s.us() <= t_us;
+        if of(Effect::Unloaded).any(|fault| fault.covers(t_us)) {
+            return Some(Code::DRIVER_NOT_LOADED);
+        }
+        if of(Effect::Upgraded).any(|fault| passed(fault) && loaded_us < fault.from_s.us()) {
+            return Some(Code::LIB_RM_VERSION_MISMATCH);
+        }
+        let is_stale =
+            |fault: &Fault| passed(fault) && began_us.is_some_and(|began| began < fault.from_s.us());
+        of(Effect::Unloaded).any(is_stale).then_some(Code::UNINITIALIZED)
     }
 
     pub(crate) fn is_absent(&self, gpu: usize, t_us: u64) -> bool {
@@ -201,6 +223,23 @@ mod tests {
         check((Some(0), &[]), (NAME, 1500), false);
         check((Some(1), &["nvmlDeviceGetName"]), (NAME, 1500), true);
         check((Some(1), &["nvmlDeviceGetUUID"]), (NAME, 1500), false);
+    }
+
+    #[test]
+    fn a_driver_that_was_unloaded_wants_its_clients_anew() {
+        let everywhere = |from: f64, effect| Fault { gpu: None, ..Fault::new(0, from, effect) };
+        let faults = vec![everywhere(2.0, Effect::Unloaded).until(3.0), everywhere(5.0, Effect::Upgraded)];
+        let scenario = Scenario { faults, ..Scenario::starting_now(vec![Gpu::numbered(0)]) };
+        let at = |loaded: u64, began: Option<u64>, now: u64| {
+            scenario.driver_error(loaded * 1_000_000, began.map(|began| began * 1_000_000), now * 1_000_000)
+        };
+        assert_eq!(at(0, Some(0), 1), None);
+        assert_eq!(at(0, Some(0), 2), Some(Code::DRIVER_NOT_LOADED));
+        assert_eq!(at(0, None, 2), Some(Code::DRIVER_NOT_LOADED));
+        assert_eq!(at(0, Some(0), 3), Some(Code::UNINITIALIZED));
+        assert_eq!((at(0, None, 3), at(0, Some(3), 4)), (None, None));
+        assert_eq!(at(0, Some(3), 5), Some(Code::LIB_RM_VERSION_MISMATCH));
+        assert_eq!((at(0, None, 6), at(6, None, 6)), (Some(Code::LIB_RM_VERSION_MISMATCH), None));
     }
 
     #[test]

@@ -123,8 +123,12 @@ impl Scenario {
         let card = self.gpus.get(gpu).filter(|card| card.counter)?;
         let shown_us = self.refreshed_us(gpu, t_us);
         let past = || self.faults.iter().filter(|fault| fault.concerns(gpu) && fault.from_s.us() <= t_us);
-        let reset =
-            past().filter(|fault| fault.effect == Effect::CounterReset).map(|fault| fault.from_s.us()).max();
+        let reset = |fault: &Fault| match fault.effect {
+            Effect::CounterReset => Some(fault.from_s.us()),
+            Effect::Unloaded => fault.until_s.map(Seconds::us).filter(|until| *until <= t_us),
+            _ => None,
+        };
+        let reset = past().filter_map(reset).max();
         let jump = |fault: &Fault| match fault.effect {
             Effect::CounterJump { mj } if fault.from_s.us() >= reset.unwrap_or(0) => mj,
             _ => 0,

@@ -173,6 +173,8 @@ fn new_rules_wait_for_what_the_scheduler_says_for_them() {
     world.tell(Event::Allocations(said("slurm", 0, &[("7", GPU, Some("bob-y"))])));
     world.second(&[]);
     assert_eq!(world.accountant.delay.waiting(), 1, "that was said for the rules before");
+    world.tell(Event::Allocations(said("slurm", 0, &[("7", GPU, Some("bob-y")), ("8", GPU, Some("bob-y"))])));
+    world.tell(Event::Allocations(said("slurm", 0, &[("7", GPU, Some("bob-y"))])));
     world.allocate("slurm", &[("7", GPU, Some("bob-y"))]);
     world.second(&[]);
     check_teams(&mut world, &[("ada", 300_000), ("bob", 600_000)]);

@@ -1,6 +1,7 @@
 //! The account stage on virtual time: a golden scrape, scenes, and random schedules of everything that can go wrong.
 
 mod allocations;
+mod captures;
 mod golden;
 mod mig;
 mod scenes;

@@ -81,3 +81,38 @@ fn who_holds_a_gpu_pays_for_its_idleness_until_the_job_ends() {
         (grew("unallocated", one) && grew("bio", other)).then_some(())
     });
 }
+
+/// A prolog's files need no Slurm: here there is none.
+#[test]
+fn a_job_that_a_prolog_names_pays_until_its_file_is_gone() {
+    let scratch = Scratch::new("slurm-prolog");
+    let folder = scratch.path("jobs");
+    std::fs::create_dir(&folder).expect("a folder");
+    let scenario = Scenario::starting_now(vec![Gpu::numbered(0), Gpu::numbered(1)]);
+    std::fs::write(folder.join(&scenario.gpus[1].uuid), "211\n").expect("a file");
+    let rules =
+        "idle_watts: {\".*\": 70}\nrules: [{name: job, match: ['job_id=\"211\"'], owner: {team: astro}}]\n";
+    let mut flags = Flags {
+        rules_files: vec![scratch.write("rules.yaml", rules)],
+        exposition_delay: Some(Duration::from_secs(6)),
+        others: vec![format!("--slurm.job-mapping-dir={}", folder.display())],
+        ..Flags::with_fake(&scratch, &scenario)
+    };
+    flags.env.push(("PATH".into(), "/nowhere".into()));
+    let exporter = Exporter::start(&scratch, flags).expect("it starts");
+    let (mut auditor, [other, held]) = (Auditor::default(), [0, 1].map(|at: usize| &*scenario.gpus[at].uuid));
+    eventually(LONG, "it pays", || {
+        sleep(PAUSE);
+        let scrape = auditor.scrape(&exporter);
+        assert_eq!(team_mj(&scrape, "astro", other), 0);
+        (team_mj(&scrape, "astro", held) > 100_000).then_some(())
+    });
+    std::fs::remove_file(folder.join(held)).expect("a file");
+    let before = auditor.scrape(&exporter);
+    eventually(LONG, "it pays no more", || {
+        sleep(PAUSE);
+        let scrape = auditor.scrape(&exporter);
+        let vacant = |scrape| team_mj(scrape, "unallocated", held);
+        (vacant(&scrape) > vacant(&before) + 200_000).then_some(())
+    });
+}
