@@ -183,11 +183,13 @@ fn where_instances_cannot_be_told_the_gpu_is_one_domain_and_an_estimate() {
     case.check(&[], &[("unallocated", [0, 70, 1000]), ("unattributed", [700, 0, 0])]);
 }
 
+/// Team, instance, memory, seen, whether it holds.
+type AnyRow = (u8, Option<InstanceId>, Option<u64>, u64, bool);
+
 #[derive(Clone, Debug)]
 struct World {
     instances: Vec<Instance>,
-    /// Team, instance, memory, seen, whether it holds.
-    rows: Vec<(u8, Option<InstanceId>, Option<u64>, u64, bool)>,
+    rows: Vec<AnyRow>,
     /// Team, instance, weight.
     allocations: Vec<(u8, Option<InstanceId>, u64)>,
 }
@@ -224,7 +226,7 @@ fn any_world() -> impl Strategy<Value = World> {
 impl World {
     fn split(&self, energy: [u64; 2], policy: IdlePolicy, utilizations: Utilizations) -> Split {
         let owners: Vec<Owner> = (0..4).map(|index| team(&format!("t{index}"))).collect();
-        let occupant = |(index, row): (usize, &(u8, Option<InstanceId>, Option<u64>, u64, bool))| Occupant {
+        let occupant = |(index, row): (usize, &AnyRow)| Occupant {
             // By what it is, not by where it stands.
             process: ProcessKey { pid: row.0.into(), start: row.3 },
             instance: row.1,
@@ -285,7 +287,7 @@ proptest! {
         prop_assert_eq!((sum.active.0, sum.idle.0, sum.held), (energy[0], energy[1], SECOND));
         prop_assert_eq!((sum.estimated, sum.busy), (sum.active + sum.idle, Microseconds::ZERO));
 
-        let is_twice = |row: &(u8, Option<InstanceId>, Option<u64>, u64, bool)| {
+        let is_twice = |row: &AnyRow| {
             world.rows.iter().filter(|other| (other.0, other.1, other.3) == (row.0, row.1, row.3)).count() > 1
         };
         if !world.rows.iter().any(is_twice) {
