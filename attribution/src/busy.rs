@@ -1,7 +1,8 @@
 //! Turns utilisation samples into SM busy time. One [`BusyMeter`] for each GPU.
 //!
 //! The driver gives a sample per process: a percentage and the moment it was taken, which differs between
-//! processes. A sample speaks for the time since that process's previous one, or since it was first seen.
+//! processes. A sample speaks for the time since that process's previous one, or since it was first seen. A process of
+//! which the driver said nothing when it was asked was idle: its next sample speaks for the time since that answer.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,9 @@ pub struct Utilization {
     pub process: ProcessKey,
     /// When the sample was taken, on the driver's clock (Unix time).
     pub at: Microseconds,
+    /// The newest sample of any process that the driver had told before it told this one: what it says is of the time
+    /// since. `None` where that is unknown.
+    pub since: Option<Microseconds>,
     /// 0 to 100.
     pub sm_percent: u8,
 }
@@ -63,7 +67,8 @@ impl BusyMeter {
             else {
                 continue;
             };
-            let span = (sample.at - *until).min(longest);
+            let from = sample.since.map_or(*until, |since| since.clamp(*until, sample.at));
+            let span = (sample.at - from).min(longest);
             *until = sample.at;
             *busy.entry(sample.process).or_default() +=
                 Microseconds(span.0 * u64::from(sample.sm_percent) / 100);
@@ -95,6 +100,7 @@ mod tests {
                 .map(|&(at, sm_percent)| Utilization {
                     process: process(1),
                     at: Microseconds(at * 1000),
+                    since: None,
                     sm_percent,
                 })
                 .collect();
@@ -121,10 +127,29 @@ mod tests {
     }
 
     #[test]
+    fn who_is_silent_in_an_answer_was_idle_until_then() {
+        let mut meter = BusyMeter::default();
+        meter.enter(process(1), Microseconds::ZERO);
+        let tick = Tick { from: Microseconds::ZERO, to: Microseconds::SECOND };
+        let sample = |at, since, sm_percent| Utilization {
+            process: process(1),
+            at: Microseconds(at),
+            since: Some(Microseconds(since)),
+            sm_percent,
+        };
+        // Another process's sample was told at 500 ms; of this one there was none.
+        let busy = meter.busy(tick, &[sample(200_000, 0, 50), sample(700_000, 500_000, 50)]);
+        assert_eq!(busy[&process(1)], Microseconds(200_000));
+        // What the driver forgets to leave out is not counted again.
+        let busy = meter.busy(tick, &[sample(900_000, 100_000, 50)]);
+        assert_eq!(busy[&process(1)], Microseconds(100_000));
+    }
+
+    #[test]
     fn garbage_is_not_accepted() {
         check(&[&[(900, 101), (950, 255)]], &[0]);
         let mut meter = BusyMeter::default();
-        let stranger = Utilization { process: process(9), at: Microseconds(5), sm_percent: 50 };
+        let stranger = Utilization { process: process(9), at: Microseconds(5), since: None, sm_percent: 50 };
         assert!(meter.busy(Tick { from: Microseconds(0), to: Microseconds(10) }, &[stranger]).is_empty());
     }
 
@@ -132,7 +157,8 @@ mod tests {
     fn a_clock_set_back_stops_nothing() {
         let mut meter = BusyMeter::default();
         meter.enter(process(1), Microseconds(3600 * SECOND));
-        let sample = Utilization { process: process(1), at: Microseconds(SECOND), sm_percent: 100 };
+        let sample =
+            Utilization { process: process(1), at: Microseconds(SECOND), since: None, sm_percent: 100 };
         let busy = meter.busy(Tick { from: Microseconds(0), to: Microseconds(SECOND) }, &[sample]);
         assert_eq!(busy[&process(1)], Microseconds(SECOND));
     }

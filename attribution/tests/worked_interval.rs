@@ -81,7 +81,7 @@ fn processes(gpu: u64, elapsed: Microseconds) -> Vec<Process> {
         let mut meter = BusyMeter::default();
         meter.enter(key, Microseconds::ZERO);
         let tick = Tick { from: Microseconds::ZERO, to: elapsed };
-        let busy = meter.busy(tick, &[Utilization { process: key, at: elapsed, sm_percent }]);
+        let busy = meter.busy(tick, &[Utilization { process: key, at: elapsed, since: None, sm_percent }]);
         Process { key, owner: Owner::new([(TEAM, row[2])]), memory: number(row[3]) * GIB, busy: busy[&key] }
     })
     .collect()

@@ -302,7 +302,7 @@ impl Gpu {
         let samples = sample.processes.iter().flat_map(|processes| processes.utilization.iter().flatten());
         let to_utilization = |one: &crate::sample::SmSample| {
             let sm_percent = u8::try_from(one.percent).ok()?;
-            Some(Utilization { process: *by_pid.get(&one.pid)?, at: one.at, sm_percent })
+            Some(Utilization { process: *by_pid.get(&one.pid)?, at: one.at, since: one.since, sm_percent })
         };
         samples.filter_map(to_utilization).collect()
     }

@@ -190,6 +190,8 @@ pub struct RunningLine {
 pub struct UtilizationLine {
     pub pid: u32,
     pub unix_us: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_unix_us: Option<u64>,
     pub percent: u32,
 }
 
@@ -305,7 +307,12 @@ impl From<&sample::Processes> for ProcessesLine {
             memory_bytes: one.memory,
             instance: one.instance.map(Into::into),
         };
-        let used = |one: &SmSample| UtilizationLine { pid: one.pid, unix_us: one.at.0, percent: one.percent };
+        let used = |one: &SmSample| UtilizationLine {
+            pid: one.pid,
+            unix_us: one.at.0,
+            since_unix_us: one.since.map(|since| since.0),
+            percent: one.percent,
+        };
         Self {
             running: processes.running.as_ref().map(|all| all.iter().map(running).collect()),
             utilization: processes.utilization.as_ref().map(|all| all.iter().map(used).collect()),
@@ -321,8 +328,12 @@ impl ProcessesLine {
             instance: one.instance.map(Into::into),
             memory: one.memory_bytes,
         };
-        let used =
-            |one: UtilizationLine| SmSample { pid: one.pid, at: unix(one.unix_us), percent: one.percent };
+        let used = |one: UtilizationLine| SmSample {
+            pid: one.pid,
+            at: unix(one.unix_us),
+            since: one.since_unix_us.map(&unix),
+            percent: one.percent,
+        };
         sample::Processes {
             running: self.running.map(|all| all.into_iter().map(running).collect()),
             utilization: self.utilization.map(|all| all.into_iter().map(used).collect()),

@@ -135,7 +135,7 @@ impl Sampler for DemoSampler {
         let busy = here.iter().map(|(pid, actor)| (*pid, self.mean_percent(actor, now)));
         let busy: Vec<SmSample> = busy
             .filter(|(_, percent)| *percent > 0)
-            .map(|(pid, percent)| SmSample { pid, at: unix, percent })
+            .map(|(pid, percent)| SmSample { pid, at: unix, since: None, percent })
             .collect();
         let used: u32 = busy.iter().map(|sample| sample.percent).sum();
         let gauges = Gauges {

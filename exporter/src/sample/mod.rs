@@ -82,6 +82,8 @@ pub struct SmSample {
     pub pid: u32,
     /// When it was taken, Unix time.
     pub at: Microseconds,
+    /// What the driver was asked for: what is newer than this, Unix time. `None` where that is unknown.
+    pub since: Option<Microseconds>,
     /// Of the streaming multiprocessors; over 100 is garbage.
     pub percent: u32,
 }

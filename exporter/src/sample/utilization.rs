@@ -52,7 +52,7 @@ pub struct Utilization {
     preferred: UtilizationCall,
     silent: u32,
     /// What was glanced since the last tick.
-    glanced: Vec<ProcessSample>,
+    glanced: Vec<SmSample>,
     /// No glance before this.
     rests_until: Option<Instant>,
 }
@@ -60,7 +60,7 @@ pub struct Utilization {
 /// Samples that may be believed, if it is known whose they are.
 pub struct Fresh {
     since: Microseconds,
-    samples: Vec<ProcessSample>,
+    samples: Vec<SmSample>,
 }
 
 impl Utilization {
@@ -80,9 +80,9 @@ impl Utilization {
         }
         let Some(Fresh { mut samples, .. }) = self.look(device, log, now) else { return false };
         let known = samples.iter().filter(|one| self.listed.contains(&one.pid));
-        let newest = known.map(|one| one.timestamp).max();
+        let newest = known.map(|one| one.at).max();
         let has_strangers = samples.iter().any(|one| !self.listed.contains(&one.pid));
-        self.last_seen = newest.map_or(self.last_seen, Microseconds);
+        self.last_seen = newest.unwrap_or(self.last_seen);
         self.glanced.append(&mut samples);
         self.rests_until = Some(Instant::now() + begin.elapsed().saturating_mul(GLANCE_COST));
         has_strangers
@@ -105,9 +105,15 @@ impl Utilization {
         let since = self.last_seen.min(now);
         let is_new =
             |one: &ProcessSample| one.timestamp > since.0 && one.timestamp <= now.0 + Microseconds::SECOND.0;
-        let mut samples = self.samples(device, log, since)?;
-        samples.retain(|one| one.sm_percent <= 100 && is_new(one));
-        Some(Fresh { since, samples })
+        let samples = self.samples(device, log, since)?;
+        let is_sane = |one: &ProcessSample| one.sm_percent <= 100 && is_new(one);
+        let to_sample = |one: ProcessSample| SmSample {
+            pid: one.pid,
+            at: Microseconds(one.timestamp),
+            since: Some(since),
+            percent: one.sm_percent,
+        };
+        Some(Fresh { since, samples: samples.into_iter().filter(is_sane).map(to_sample).collect() })
     }
 
     /// Whether samples speak of somebody who is in no list.
@@ -121,14 +127,10 @@ impl Utilization {
             self.listed = listed;
             return (None, false);
         };
-        let to_sample = |one: &ProcessSample| SmSample {
-            pid: one.pid,
-            at: Microseconds(one.timestamp),
-            percent: one.sm_percent,
-        };
-        let known = samples.iter().filter(|one| self.knows(one.pid, &listed));
-        let accepted: Vec<SmSample> = known.map(to_sample).collect();
-        let strangers_only = accepted.is_empty() && !samples.is_empty();
+        let has_samples = !samples.is_empty();
+        let known = samples.into_iter().filter(|one| self.knows(one.pid, &listed));
+        let accepted: Vec<SmSample> = known.collect();
+        let strangers_only = accepted.is_empty() && has_samples;
         self.last_seen = accepted.iter().map(|sample| sample.at).max().unwrap_or(since);
         self.listed = listed;
         (Some(accepted), strangers_only)

@@ -151,7 +151,7 @@ impl World {
         let running =
             on.iter().map(|(pid, _)| Running { pid: *pid, instance: None, memory: memory(*pid) }).collect();
         let busy = on.iter().filter(|(_, percent)| *percent > 0);
-        let busy = busy.map(|&(pid, percent)| SmSample { pid, at, percent }).collect();
+        let busy = busy.map(|&(pid, percent)| SmSample { pid, at, since: None, percent }).collect();
         let (running, utilization) = (Some(running), Some(busy));
         self.sample_of(gpu, counter, Processes { running, utilization, strangers_only: false });
     }
