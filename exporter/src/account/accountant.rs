@@ -9,7 +9,7 @@ use wattribute::facts::{Facts, ProcessKey};
 use wattribute::ledger::Payers;
 use wattribute::meter::Metered;
 use wattribute::owner::Reserved;
-use wattribute::rules::{Refusal, RuleSet};
+use wattribute::rules::RuleSet;
 use wattribute::split::Utilizations;
 use wattribute::units::Microseconds;
 
@@ -19,51 +19,46 @@ use super::delay::{Delay, Draft};
 use super::division;
 use super::gpu::{Attendance, Gpu, Listed, Measured, Presence, Who};
 use super::holdings::{Holdings, Scene};
-use super::occupant::{self, Detail};
 use super::series::{SeriesId, SeriesLabels};
-use super::snapshot::{self, GpuView, Snapshot};
+use super::snapshot::GpuView;
 use super::{Calls, Config, Event, Inheritance, Neighbours, Progress};
 use crate::clock::{self, Now};
 use crate::identify;
 use crate::sample::{self, Card, Processes, Running, Sample};
 
-/// How long a series of a process or workload stays after its end.
-const SERIES_LINGER: Microseconds = Microseconds(300_000_000);
 /// How often the accountant looks whether a GPU has fallen silent, or a new snapshot is due.
-const LOOK: Duration = Duration::from_millis(250);
+pub(super) const LOOK: Duration = Duration::from_millis(250);
 /// Who is on a GPU where the driver cannot say who: nobody that could be billed, but not nobody.
 const SOMEBODY: Listed =
     Listed { process: ProcessKey { pid: 0, start: 0 }, instance: None, memory: None, age: None };
 /// How many events are taken at most between two looks at the clock.
 const BATCH: usize = 4096;
-/// Samples in a row in which the driver's processes are unknown to this machine before it is called a mismatch.
-const MISMATCHES: u32 = 3;
 
 /// Keeps the books.
 pub struct Accountant {
-    config: Config,
-    neighbours: Neighbours,
+    pub(super) config: Config,
+    pub(super) neighbours: Neighbours,
     pub(super) generation: u64,
-    gpus: BTreeMap<Arc<str>, Seat>,
-    claims: Claims,
-    holdings: Holdings,
-    calls: Calls,
+    pub(super) gpus: BTreeMap<Arc<str>, Seat>,
+    pub(super) claims: Claims,
+    pub(super) holdings: Holdings,
+    pub(super) calls: Calls,
     pub(super) delay: Delay,
     /// What an earlier run left of GPUs that have not been seen yet.
-    left: BTreeMap<Arc<str>, Progress>,
+    pub(super) left: BTreeMap<Arc<str>, Progress>,
     /// When the next snapshot is due.
-    due: Microseconds,
+    pub(super) due: Microseconds,
 }
 
 /// A GPU and what the accountant remembers of it.
-struct Seat {
-    gpu: Gpu,
-    view: GpuView,
-    heard: Microseconds,
+pub(super) struct Seat {
+    pub gpu: Gpu,
+    pub view: GpuView,
+    pub heard: Microseconds,
     /// Whether it was sampled since the last snapshot.
-    has_news: bool,
-    complete: bool,
-    mismatches: u32,
+    pub has_news: bool,
+    pub complete: bool,
+    pub mismatches: u32,
 }
 
 impl Accountant {
@@ -334,96 +329,9 @@ impl Accountant {
         opened.iter().for_each(|opened| open_accounts(&mut self.delay, opened));
         ticket
     }
-
-    /// Whether a GPU has changed between answering and not.
-    pub(super) fn note_silence(&mut self, now: Microseconds) -> bool {
-        let patience = Microseconds(micros(self.config.interval).0 * 2 + micros(LOOK).0 / 2);
-        let mut changed = false;
-        for seat in self.gpus.values_mut() {
-            let up = seat.complete && now.saturating_sub(seat.heard) <= patience;
-            let uuid = &*seat.gpu.card.uuid;
-            match (seat.view.up, up) {
-                (false, true) => tracing::info!(uuid, "the gpu answers"),
-                (true, false) => {
-                    tracing::warn!(uuid, "the gpu no longer answers: its energy waits until it does");
-                }
-                _ => continue,
-            }
-            changed = true;
-            seat.view.up = up;
-        }
-        changed
-    }
-
-    /// Whether every GPU that answers has been sampled since the last snapshot.
-    fn has_heard_all(&self) -> bool {
-        let mut seats = self.gpus.values();
-        seats.clone().any(|seat| seat.has_news) && seats.all(|seat| seat.has_news || !seat.view.up)
-    }
-
-    pub(super) fn publish(&mut self, now: Now) {
-        self.due = now.monotonic + micros(self.config.interval * 5 / 4);
-        for settled in self.delay.advance(now.monotonic) {
-            if settled.expired > 0 {
-                *self.claims.court.failures.entry(Refusal::FactsNeverCame.name()).or_default() +=
-                    settled.expired;
-            }
-            if let Some(seat) = self.gpus.get_mut(&settled.uuid) {
-                seat.view.basis = Some(settled.basis);
-                seat.view.watts = snapshot::watts(&settled);
-            }
-        }
-        for key in self.claims.sweep() {
-            self.neighbours.identify.forget(key);
-        }
-        self.holdings.sweep(&mut self.claims, now.monotonic);
-        let linger = SERIES_LINGER.max(micros(self.config.delay * 2));
-        let gone = self.claims.register.expire(now.monotonic.saturating_sub(linger));
-        self.delay.forget(&gone);
-        for seat in self.gpus.values_mut() {
-            seat.has_news = false;
-            let claims = &self.claims;
-            let spot = |instance| (Arc::clone(&seat.gpu.card.uuid), instance);
-            let billing = |(process, instance): Who| claims.billing(process, &spot(instance));
-            seat.view.refresh(&seat.gpu, now, billing);
-            if seat.view.up && self.config.detail == Detail::Processes {
-                seat.view.occupants = occupant::list(&seat.gpu, now, claims);
-            }
-        }
-        let snapshot = self.snapshot();
-        (self.neighbours.publish)(snapshot);
-    }
-
-    /// How much is held of everything that could pile up.
-    #[cfg(test)]
-    pub(super) fn held(&self) -> [usize; 6] {
-        let [processes, places, series] = self.claims.held();
-        let [waiting, maturing, accounts] = self.delay.held();
-        [processes, places, series, waiting, maturing, accounts]
-    }
-
-    fn snapshot(&self) -> Snapshot {
-        let progress = |seat: &Seat| {
-            let (last, idle_power) = seat.gpu.progress();
-            (Arc::clone(&seat.gpu.card.uuid), Progress { last, idle_power })
-        };
-        let left = self.left.iter().map(|(uuid, progress)| (Arc::clone(uuid), *progress));
-        Snapshot {
-            visible: self.delay.visible().clone(),
-            hidden: self.delay.remainder(),
-            series: self.claims.register.iter().map(|(id, labels)| (id, Arc::clone(labels))).collect(),
-            gpus: self.gpus.values().map(|seat| seat.view.clone()).collect(),
-            rules: Arc::clone(&self.claims.court.rules),
-            progress: self.gpus.values().map(progress).chain(left).collect(),
-            failures: self.claims.court.failures.clone(),
-            calls: self.calls.clone(),
-            pid_namespace_mismatch: self.gpus.values().any(|seat| seat.mismatches >= MISMATCHES),
-            ready: !self.gpus.is_empty() && self.gpus.values().any(|seat| seat.view.latest.is_some()),
-        }
-    }
 }
 
-fn cards(gpus: &BTreeMap<Arc<str>, Seat>) -> Vec<&Card> {
+pub(super) fn cards(gpus: &BTreeMap<Arc<str>, Seat>) -> Vec<&Card> {
     gpus.values().map(|seat| &seat.gpu.card).collect()
 }
 
@@ -435,6 +343,6 @@ fn open_accounts(delay: &mut Delay, (uuid, billing): &Opened) {
     delay.open(&accounts);
 }
 
-fn micros(duration: Duration) -> Microseconds {
+pub(super) fn micros(duration: Duration) -> Microseconds {
     Microseconds(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
 }
