@@ -205,6 +205,7 @@ fn start(settings: &Serve, gpus: &Gpus, beginning: Beginning) -> io::Result<Book
         interval,
         delay: settings.exposition_delay.max(interval * 2),
         host: gpus.host(),
+        schedulers: gpus.schedulers(),
         process_series: settings.processes_max_series,
         workload_series: settings.workloads_max_series,
         detail: detail(settings),

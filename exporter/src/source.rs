@@ -1,6 +1,7 @@
 //! Where readings and processes come from: the NVIDIA driver and /proc, the demo, or a capture. Opened and started by
 //! `serve` and `record`.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -103,6 +104,21 @@ impl Gpus {
             }
             Self::Capture(replay) => replay.capture.header.host.clone(),
         }
+    }
+
+    /// The schedulers of this machine that will say what they have allocated, as [`crate::allocation::Allocations`]
+    /// names them.
+    pub fn schedulers(&self) -> BTreeSet<&'static str> {
+        let Self::Nvml { machine, .. } = self else { return BTreeSet::new() };
+        let Some(schedulers) = &machine.schedulers else { return BTreeSet::new() };
+        let lists = Scontrol::find().is_some_and(|scontrol| scontrol.can_list());
+        let here = [
+            ("slurm", lists),
+            ("prolog", schedulers.slurm_job_mapping.is_some()),
+            #[cfg(feature = "kubernetes")]
+            ("kubernetes", schedulers.kubernetes.pod_resources_socket.exists()),
+        ];
+        here.into_iter().filter(|(_, is_here)| *is_here).map(|(name, _)| name).collect()
     }
 
     /// Starts the identify stage for the processes of this source, for those of this machine with Slurm's behind it

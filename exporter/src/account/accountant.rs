@@ -80,13 +80,14 @@ impl Accountant {
             account.owners.keys().for_each(|owner| drop(claims.court.payers.admit(owner, usize::MAX)));
         }
         let delay = Delay::resume(micros(config.delay), visible, hidden, now);
+        let holdings = Holdings::awaiting(config.schedulers.clone());
         Self {
             config,
             neighbours,
             generation: 0,
             gpus: BTreeMap::new(),
             claims,
-            holdings: Holdings::default(),
+            holdings,
             calls: Calls::default(),
             delay,
             left,
@@ -147,8 +148,12 @@ impl Accountant {
             }
             Event::Allocations(said) => {
                 let scene = Scene { cards: &cards(&self.gpus), at: now.monotonic };
+                let awaited = self.holdings.awaits_word();
                 let opened = self.holdings.hear(said, &mut self.claims, scene);
                 opened.iter().for_each(|opened| open_accounts(&mut self.delay, opened));
+                if awaited && !self.holdings.awaits_word() {
+                    self.delay.allot(|uuid| self.holdings.tickets(uuid));
+                }
             }
             Event::Rules(rules) => self.adopt(rules),
             Event::Stop => {}
@@ -313,7 +318,7 @@ impl Accountant {
             policy,
             utilizations,
             occupants,
-            allocations: self.holdings.tickets(uuid),
+            allocations: (!self.holdings.awaits_word()).then(|| self.holdings.tickets(uuid)),
             mig,
         });
     }

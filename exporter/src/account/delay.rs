@@ -33,8 +33,9 @@ pub struct Draft {
     pub policy: IdlePolicy,
     pub utilizations: Utilizations,
     pub occupants: Vec<(Presence, Ticket)>,
-    /// What each allocation holds, and its ticket.
-    pub allocations: Vec<(Part, Ticket)>,
+    /// What each allocation holds, and its ticket; `None` while a scheduler has yet to say for the first time what it
+    /// has allocated.
+    pub allocations: Option<Vec<(Part, Ticket)>>,
     /// How MIG divided the GPU.
     pub mig: Option<Mig>,
 }
@@ -52,12 +53,16 @@ pub struct Settled {
 
 impl Draft {
     fn is_ready(&self) -> bool {
-        self.tickets().all(|ticket| ticket.get().is_some())
+        self.allocations.is_some() && self.tickets().all(|ticket| ticket.get().is_some())
+    }
+
+    fn allocations(&self) -> &[(Part, Ticket)] {
+        self.allocations.as_deref().unwrap_or_default()
     }
 
     fn tickets(&self) -> impl Iterator<Item = &Ticket> {
         let processes = self.occupants.iter().map(|(_, ticket)| ticket);
-        processes.chain(self.allocations.iter().map(|(_, ticket)| ticket))
+        processes.chain(self.allocations().iter().map(|(_, ticket)| ticket))
     }
 
     /// Divides the interval with the verdicts that are there; who has none is unattributed.
@@ -67,7 +72,7 @@ impl Draft {
         let (processes, holders) = billings.split_at(self.occupants.len());
         let presences = self.occupants.iter().map(|(presence, _)| presence);
         let occupants: Vec<Occupant<'_>> = presences.zip(processes).map(occupant).collect();
-        let parts = self.allocations.iter().map(|(part, _)| *part);
+        let parts = self.allocations().iter().map(|(part, _)| *part);
         let allocations: Vec<Allocation<'_>> = parts.zip(holders).map(allocation).collect();
         let instances = self.mig.as_ref().map(division::instances).unwrap_or_default();
         let divided = |mig: &Mig| Partition { slices: mig.slices, instances: &instances };
@@ -160,6 +165,19 @@ impl Delay {
         self.open(&provisional.book);
         self.provisional.add(&provisional.book);
         self.waiting.push(Waiting { draft, provisional });
+    }
+
+    /// All schedulers have spoken: who holds what is known from here on, and taken to have been so in what waits.
+    pub fn allot(&mut self, tickets: impl Fn(&Arc<str>) -> Vec<(Part, Ticket)>) {
+        for Waiting { mut draft, provisional } in std::mem::take(&mut self.waiting) {
+            if draft.allocations.is_some() {
+                self.waiting.push(Waiting { draft, provisional });
+            } else {
+                self.provisional.subtract(&provisional.book);
+                draft.allocations = Some(tickets(&draft.uuid));
+                self.push(draft);
+            }
+        }
     }
 
     /// Something that ended at `at` and needs no division.
@@ -284,7 +302,7 @@ mod tests {
             policy: IdlePolicy::Holders,
             utilizations: Utilizations::Known,
             occupants: vec![(presence, Ticket::clone(ticket))],
-            allocations: Vec::new(),
+            allocations: Some(Vec::new()),
             mig: None,
         }
     }

@@ -5,7 +5,7 @@
 //! is about processes and does not apply. A holder that several schedulers name on the same GPU counts once.
 //! Not done here: asking the schedulers (`slurm`, `kubernetes`), and dividing (the library's split).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -28,6 +28,8 @@ const UNKNOWN_GPU: &str = "allocation_unknown_gpu";
 pub struct Holdings {
     /// The rules' generation in force.
     generation: u64,
+    /// The schedulers that are here and have not spoken yet.
+    awaited: BTreeSet<&'static str>,
     /// By scheduler, what it said last.
     said: BTreeMap<&'static str, Allocations>,
     /// By GPU UUID and holder.
@@ -80,9 +82,25 @@ struct Word {
 }
 
 impl Holdings {
+    /// Nothing is held yet; these schedulers are to be heard before anything is divided.
+    pub fn awaiting(awaited: BTreeSet<&'static str>) -> Self {
+        Self { awaited, ..Self::default() }
+    }
+
+    /// Whether a scheduler has yet to say for the first time what it has allocated.
+    pub fn awaits_word(&self) -> bool {
+        !self.awaited.is_empty()
+    }
+
+    /// Waits no longer for those that have not spoken; says whether there were any.
+    pub fn stop_waiting(&mut self) -> bool {
+        !std::mem::take(&mut self.awaited).is_empty()
+    }
+
     /// A scheduler says what it has allocated now. Said for other rules than those in force, it tells who holds, and
     /// not yet who pays: that waits until the scheduler says it for these rules.
     pub fn hear(&mut self, said: Allocations, claims: &mut Claims, now: Scene<'_>) -> Vec<Opened> {
+        self.awaited.remove(said.source);
         self.said.insert(said.source, said);
         self.arrange(claims, now)
     }

@@ -18,7 +18,7 @@ pub mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +68,8 @@ pub struct Config {
     pub interval: Duration,
     pub delay: Duration,
     pub host: String,
+    /// Those that will say what they have allocated.
+    pub schedulers: BTreeSet<&'static str>,
     pub process_series: usize,
     pub workload_series: usize,
     pub detail: occupant::Detail,

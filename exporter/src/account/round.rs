@@ -17,6 +17,8 @@ use crate::clock::Now;
 const SERIES_LINGER: Microseconds = Microseconds(300_000_000);
 /// Samples in a row in which the driver's processes are unknown to this machine before it is called a mismatch.
 const MISMATCHES: u32 = 3;
+/// The reason under which it is counted that a scheduler did not speak.
+const NEVER_SPOKE: &str = "allocations_never_came";
 
 impl Accountant {
     /// Whether a GPU has changed between answering and not.
@@ -45,7 +47,20 @@ impl Accountant {
         seats.clone().any(|seat| seat.has_news) && seats.all(|seat| seat.has_news || !seat.view.up)
     }
 
+    /// A scheduler that has not spoken in the first exposition delay is not waited for any longer.
+    fn hear_out(&mut self, now: Microseconds) {
+        let is_over = now.saturating_sub(self.config.begins) >= micros(self.config.delay);
+        if is_over && self.holdings.stop_waiting() {
+            *self.claims.court.failures.entry(NEVER_SPOKE).or_default() += 1;
+            tracing::warn!(
+                "a scheduler does not say what it has allocated: until it does, processes hold the gpus"
+            );
+            self.delay.allot(|uuid| self.holdings.tickets(uuid));
+        }
+    }
+
     pub(super) fn publish(&mut self, now: Now) {
+        self.hear_out(now.monotonic);
         self.due = now.monotonic + micros(self.config.interval * 5 / 4);
         for settled in self.delay.advance(now.monotonic) {
             if settled.expired > 0 {

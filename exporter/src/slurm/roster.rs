@@ -55,6 +55,8 @@ pub struct Roster {
     stale: bool,
     /// Whether what is held has not been told as it is now.
     untold: bool,
+    /// Whether anything has been told.
+    told: bool,
 }
 
 /// What Slurm's programs can be asked here.
@@ -95,6 +97,7 @@ impl Roster {
             failures: 0,
             stale: false,
             untold: false,
+            told: false,
         }
     }
 
@@ -219,9 +222,13 @@ impl Roster {
 
     /// What is held now, by Slurm's list and by the prolog's files, if it is not what was told last.
     pub fn news(&mut self) -> Vec<Allocations> {
-        if !std::mem::take(&mut self.untold) {
+        // The first word is waited for: it is not given while it is known to be incomplete.
+        let is_unsure = |post: &Post| post.answer.is_none() && post.failures == 0;
+        if !self.untold || (!self.told && self.service != Service::None && self.jobs.values().any(is_unsure))
+        {
             return Vec::new();
         }
+        (self.untold, self.told) = (false, true);
         let listed = self.listed.map(|_| self.say("slurm", self.by_list()));
         let mapped = self.mapping.as_ref().map(|mapping| self.say("prolog", self.by_prolog(mapping)));
         listed.into_iter().chain(mapped).collect()

@@ -250,3 +250,44 @@ fn the_series_of_a_job_goes_five_minutes_after_its_allocation() {
     assert!(world.workload("slurm:7").is_none());
     assert_eq!(world.teams()["ada"], 300_000);
 }
+
+/// Three seconds of a process of ada's; bob's job has had the GPU all the while, as Slurm says after `silent` seconds.
+fn teams_after_silence(schedulers: &[&'static str], silent: u64) -> BTreeMap<String, u64> {
+    let mut world = World::beside(schedulers, 100 * SECOND, None);
+    world.tell(sample::Event::Opened(card(0)));
+    world.sample(0, value(0), &[]);
+    let process = world.start(10);
+    for second in 0..3 {
+        if second == silent {
+            world.allocate("slurm", &[("7", Device::Index(0), Some("bob-y"))]);
+        }
+        world.second(&[(10, 50)]);
+        world.learn(process, &[(Field::User, "ada-x")]);
+    }
+    world.teams()
+}
+
+#[test]
+fn what_was_measured_before_a_scheduler_first_spoke_waits_for_its_word() {
+    let spoke_first = teams_after_silence(&["slurm"], 0);
+    assert!(spoke_first["bob"] > 0, "{spoke_first:?}");
+    assert_eq!(teams_after_silence(&["slurm"], 2), spoke_first);
+    // Who is not waited for is heard from the next interval on.
+    assert_ne!(teams_after_silence(&[], 2), spoke_first);
+}
+
+#[test]
+fn a_scheduler_that_never_speaks_is_waited_for_one_delay() {
+    let mut world = World::beside(&["slurm"], 100 * SECOND, None);
+    world.tell(sample::Event::Opened(card(0)));
+    world.sample(0, value(0), &[]);
+    let process = world.start(10);
+    for second in 0..2 * DELAY {
+        world.second(&[(10, 50)]);
+        world.learn(process, &[(Field::User, "ada-x")]);
+        let waits = world.accountant.delay.waiting() > 0;
+        assert_eq!(waits, second + 1 < DELAY, "second {second}");
+    }
+    assert_eq!(world.teams().keys().collect::<Vec<_>>(), ["ada"]);
+    assert_eq!(world.publish().failures["allocations_never_came"], 1);
+}

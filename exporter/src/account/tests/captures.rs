@@ -37,6 +37,7 @@ fn scrape(folder: &Path) -> String {
         interval: Duration::from_micros(header.interval_us),
         delay: Duration::from_secs(DELAY),
         host: header.host.clone(),
+        schedulers: BTreeSet::new(),
         process_series: 100,
         workload_series: 100,
         detail: Default::default(),

@@ -88,6 +88,11 @@ fn facts(fields: &[(Field, &str)]) -> Arc<Facts> {
 
 impl World {
     fn new(now: u64, state: Option<&str>) -> Self {
+        Self::beside(&[], now, state)
+    }
+
+    /// With these schedulers, which have not spoken yet.
+    fn beside(schedulers: &[&'static str], now: u64, state: Option<&str>) -> Self {
         let published = Arc::new(Mutex::new(Snapshot::default()));
         let processes: Arc<Mutex<BTreeMap<u32, u64>>> = Arc::default();
         let (sink, known) = (Arc::clone(&published), Arc::clone(&processes));
@@ -104,6 +109,7 @@ impl World {
             interval: Duration::from_secs(1),
             delay: Duration::from_secs(DELAY),
             host: "node".into(),
+            schedulers: schedulers.iter().copied().collect(),
             process_series: 3,
             workload_series: 3,
             detail: occupant::Detail::Processes,

@@ -216,6 +216,9 @@ fn counters(snapshot: &Snapshot) -> Vec<(String, u64)> {
 }
 
 proptest! {
+    // A schedule that fails is printed whole, with the seed that makes it again.
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
     #[test]
     fn every_joule_is_accounted_whatever_happens(schedule in prop::collection::vec((happening(), happening()), 1..60)) {
         let mut machine = Machine::new();
