@@ -5,12 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fake_nvml::{Gpu, Load, Scenario, Use, Wave};
 use wattribute_e2e::{
-    Auditor, Exporter, Flags, PATIENCE, Process, Prometheus, Reading, Running, Scratch, device_mj,
-    eventually, readings,
+    Auditor, Exporter, Flags, PATIENCE, Process, Prometheus, Reading, Running, Scratch, eventually, readings,
 };
 
 const RULES: &str = r#"
@@ -259,40 +258,5 @@ fn check_no_resets(prometheus: &Prometheus, unix_s: f64) {
     for name in seen {
         let fallen = prometheus.query_at(&format!("resets({name}[10m]) > 0"), unix_s);
         assert!(fallen.is_empty(), "{name}: {fallen:?}");
-    }
-}
-
-#[test]
-fn killed_again_and_again_at_any_moment_it_loses_nothing_that_was_seen() {
-    let scratch = Scratch::new("kills");
-    let mut cast = Cast::on(2);
-    cast.enter("alpha", 0, Use::Constant(40));
-    cast.enter("gamma", 1, wave(80));
-    let flags = Flags {
-        rules_files: vec![scratch.write("rules.yaml", RULES)],
-        state_dir: Some(scratch.path("state")),
-        exposition_delay: Some(Duration::from_secs(1)),
-        sample_interval: Some(Duration::from_millis(200)),
-        ..Flags::with_fake(&scratch, &cast.scenario)
-    };
-    let mut exporter = Exporter::start(&scratch, flags).expect("it starts");
-    let mut auditor = Auditor::default();
-    for round in 0..8_u64 {
-        let (begin, life) = (Instant::now(), Duration::from_millis(1300 + 137 * round));
-        while begin.elapsed() < life {
-            auditor.scrape(&exporter);
-        }
-        exporter.kill9();
-        exporter.restart().expect("it starts again");
-    }
-    // All that the counter gained since the very first reading is there, to the millijoule.
-    let last_start_us = cast.scenario.now_us();
-    for (gpu, card) in cast.scenario.gpus.iter().enumerate() {
-        eventually(PATIENCE, "what is shown is a gain of the counter", || {
-            let shown = device_mj(&auditor.scrape(&exporter), &card.uuid);
-            let all = readings(&scratch.path("journal.jsonl"), gpu);
-            let mut new = all.iter().filter(|reading| reading.t_us > last_start_us);
-            new.any(|reading| reading.mj - all[0].mj == shown).then_some(())
-        });
     }
 }

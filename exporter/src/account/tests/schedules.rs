@@ -217,10 +217,10 @@ fn counters(snapshot: &Snapshot) -> Vec<(String, u64)> {
 
 proptest! {
     // A schedule that fails is printed whole, with the seed that makes it again.
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn every_joule_is_accounted_whatever_happens(schedule in prop::collection::vec((happening(), happening()), 1..60)) {
+    fn every_joule_is_accounted_whatever_happens(schedule in prop::collection::vec((happening(), happening()), 1..40)) {
         let mut machine = Machine::new();
         for (first, second) in schedule {
             machine.happen(first);
