@@ -53,14 +53,14 @@ fn unreliable(target: SocketAddr) -> SocketAddr {
     thread::spawn(move || {
         for (number, client) in listener.incoming().enumerate() {
             if let (Ok(client), false) = (client, number % 3 == 2) {
-                thread::spawn(move || connect(client, target));
+                thread::spawn(move || connect(&client, target));
             }
         }
     });
     address
 }
 
-fn connect(client: TcpStream, target: SocketAddr) -> io::Result<()> {
+fn connect(client: &TcpStream, target: SocketAddr) -> io::Result<()> {
     let server = TcpStream::connect(target)?;
     let pump = |mut from: TcpStream, mut to: TcpStream| thread::spawn(move || io::copy(&mut from, &mut to));
     pump(client.try_clone()?, server.try_clone()?);
