@@ -1,5 +1,7 @@
 //! Loads whose processes come and go every 0.5–10 s: who is billed what, against the truth.
 
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
