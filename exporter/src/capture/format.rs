@@ -68,6 +68,8 @@ pub enum What {
     DriverRestarted {},
     /// A GPU was asked.
     Sample(Box<SampleLine>),
+    /// Processes came to a GPU since its last sample.
+    Arrived { uuid: String, running: Vec<RunningLine> },
     /// A process came into sight: its pid means this process from now on.
     Process(Key),
     /// Facts of a process: the first, or others than before.
@@ -300,13 +302,20 @@ impl From<Energy> for Counter {
     }
 }
 
+impl From<&Running> for RunningLine {
+    fn from(one: &Running) -> Self {
+        Self { pid: one.pid, memory_bytes: one.memory, instance: one.instance.map(Into::into) }
+    }
+}
+
+impl From<RunningLine> for Running {
+    fn from(line: RunningLine) -> Self {
+        Self { pid: line.pid, instance: line.instance.map(Into::into), memory: line.memory_bytes }
+    }
+}
+
 impl From<&sample::Processes> for ProcessesLine {
     fn from(processes: &sample::Processes) -> Self {
-        let running = |one: &Running| RunningLine {
-            pid: one.pid,
-            memory_bytes: one.memory,
-            instance: one.instance.map(Into::into),
-        };
         let used = |one: &SmSample| UtilizationLine {
             pid: one.pid,
             unix_us: one.at.0,
@@ -314,7 +323,7 @@ impl From<&sample::Processes> for ProcessesLine {
             percent: one.percent,
         };
         Self {
-            running: processes.running.as_ref().map(|all| all.iter().map(running).collect()),
+            running: processes.running.as_ref().map(|all| all.iter().map(RunningLine::from).collect()),
             utilization: processes.utilization.as_ref().map(|all| all.iter().map(used).collect()),
             strangers_only: processes.strangers_only,
         }
@@ -323,11 +332,6 @@ impl From<&sample::Processes> for ProcessesLine {
 
 impl ProcessesLine {
     fn processes(self, unix: impl Fn(u64) -> Microseconds) -> sample::Processes {
-        let running = |one: RunningLine| Running {
-            pid: one.pid,
-            instance: one.instance.map(Into::into),
-            memory: one.memory_bytes,
-        };
         let used = |one: UtilizationLine| SmSample {
             pid: one.pid,
             at: unix(one.unix_us),
@@ -335,7 +339,7 @@ impl ProcessesLine {
             percent: one.percent,
         };
         sample::Processes {
-            running: self.running.map(|all| all.into_iter().map(running).collect()),
+            running: self.running.map(|all| all.into_iter().map(Running::from).collect()),
             utilization: self.utilization.map(|all| all.into_iter().map(used).collect()),
             strangers_only: self.strangers_only,
         }

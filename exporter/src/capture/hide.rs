@@ -9,8 +9,8 @@ use wattribute::facts::{Facts, Field};
 
 use super::format::{FactsLine, Key, NamesAre};
 
-/// Words of paths, units and programs that are the same on every machine.
-const PUBLIC: &[&str] = &[
+/// Folders and units that are the same on every machine.
+const PLACES: &[&str] = &[
     "",
     "0::",
     "usr",
@@ -29,6 +29,9 @@ const PUBLIC: &[&str] = &[
     "kubepods",
     "docker",
     "slurmstepd.scope",
+];
+/// Programs that everybody has. As folders they are hidden: people are called `julia`, and machines `node12`.
+const PROGRAMS: &[&str] = &[
     "python",
     "python3",
     "bash",
@@ -158,9 +161,9 @@ impl Pseudonyms {
             Field::SlurmAccount => self.word("account", value),
             Field::SlurmPartition => self.word("partition", value),
             Field::SlurmJobName => self.word("jobname", value),
-            Field::Comm | Field::AncestorComm if is_public(value) => value.into(),
-            Field::Comm | Field::AncestorComm => self.word("program", value),
-            Field::Exe | Field::AncestorExe | Field::Cgroup => self.path(value),
+            Field::Comm | Field::AncestorComm => self.program("program", value),
+            Field::Exe | Field::AncestorExe => self.exe(value),
+            Field::Cgroup => self.path(value),
             _ => return None,
         })
     }
@@ -191,7 +194,7 @@ impl Pseudonyms {
 
     /// `unit-1.service`.
     fn unit(&mut self, unit: &str) -> String {
-        if is_public(unit) {
+        if PLACES.contains(&unit) {
             return unit.into();
         }
         let number = self.number("unit", unit);
@@ -203,16 +206,28 @@ impl Pseudonyms {
     fn path(&mut self, path: &str) -> String {
         let parts: Vec<String> = path
             .split('/')
-            .map(|part| if is_public(part) { part.into() } else { self.word("path", part) })
+            .map(|part| if PLACES.contains(&part) { part.into() } else { self.word("path", part) })
             .collect();
         parts.join("/")
     }
+
+    /// A path whose last part is a program.
+    fn exe(&mut self, exe: &str) -> String {
+        match exe.rsplit_once('/') {
+            Some((folder, program)) => format!("{}/{}", self.path(folder), self.program("path", program)),
+            None => self.program("path", exe),
+        }
+    }
+
+    fn program(&mut self, kind: &'static str, name: &str) -> String {
+        if is_everybodys(name) { name.into() } else { self.word(kind, name) }
+    }
 }
 
-/// A word that is the same everywhere, or one with the number of a version behind it: `python3.11`.
-fn is_public(word: &str) -> bool {
-    let stem = word.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
-    PUBLIC.contains(&word) || (word.len() - stem.len() <= 4 && PUBLIC.contains(&stem) && !stem.is_empty())
+/// A program that everybody has, or one with the number of a version behind it: `python3.11`.
+fn is_everybodys(program: &str) -> bool {
+    let stem = program.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+    PROGRAMS.contains(&program) || (program.len() - stem.len() <= 4 && PROGRAMS.contains(&stem))
 }
 
 fn is_step(step: &str) -> bool {
@@ -266,6 +281,24 @@ mod tests {
                 ("exe", "/path-1/path-2/path-3/bin/python3.11"),
                 ("comm", "python3"),
                 ("cgroup", "0::/user.slice/path-2/path-4"),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_person_is_hidden_who_is_called_as_a_program_is() {
+        check(
+            &[
+                ("exe", "/home/julia/ruby/bin/julia"),
+                ("comm", "julia"),
+                ("cgroup", "0::/user.slice/julia/node12"),
+                ("systemd_unit", "java"),
+            ],
+            &[
+                ("exe", "/path-1/path-2/path-3/bin/julia"),
+                ("comm", "julia"),
+                ("cgroup", "0::/user.slice/path-2/path-4"),
+                ("systemd_unit", "unit-1"),
             ],
         );
     }

@@ -6,13 +6,13 @@ use std::sync::mpsc::Receiver;
 use wattribute::facts::ProcessKey;
 
 use super::file::{WriteError, Writer};
-use super::format::{CallLine, Ending, Entry, GpuLine, Key, SampleLine, What};
+use super::format::{CallLine, Ending, Entry, GpuLine, Key, RunningLine, SampleLine, What};
 use super::hide::Names;
 use super::mig::MigLine;
 use crate::account::Event;
 use crate::clock::{self, Now};
 use crate::identify::{self, Watch};
-use crate::sample::{self, Sample};
+use crate::sample::{self, Running};
 
 /// Whom the recorder asks.
 pub struct Neighbours {
@@ -82,7 +82,8 @@ impl Recorder {
                 What::Calls(calls.iter().map(CallLine::from).collect())
             }
             Event::Source(sample::Event::Sampled { uuid, sample }) => {
-                self.sight(&sample, now)?;
+                let listed = sample.processes.iter().flat_map(|all| all.running.iter().flatten());
+                self.sight(listed, now)?;
                 self.samples += 1;
                 let uuid = self.names.uuid(&uuid);
                 let mig = sample.mig.as_ref().map(|mig| MigLine::of(mig, |uuid| self.names.uuid(uuid)));
@@ -90,6 +91,11 @@ impl Recorder {
                     mig,
                     ..SampleLine::of(&sample, uuid, self.began.monotonic)
                 }))
+            }
+            Event::Source(sample::Event::Arrived { uuid, running }) => {
+                self.sight(&running, now)?;
+                let uuid = self.names.uuid(&uuid);
+                What::Arrived { uuid, running: running.iter().map(RunningLine::from).collect() }
             }
             Event::Identity(identify::Event::Facts { process, facts, .. }) => {
                 What::Facts(self.names.facts(process.into(), &facts))
@@ -106,14 +112,17 @@ impl Recorder {
                 What::Ended(process.into())
             }
             // Rules and schedulers belong to those who replay.
-            _ => return Ok(()),
+            Event::Allocations(_) | Event::Rules(_) | Event::Stop => return Ok(()),
         };
         self.put(now, what)
     }
 
     /// Which processes the driver lists for the first time.
-    fn sight(&mut self, sample: &Sample, now: Now) -> Result<(), WriteError> {
-        let listed = sample.processes.iter().flat_map(|processes| processes.running.iter().flatten());
+    fn sight<'a>(
+        &mut self,
+        listed: impl IntoIterator<Item = &'a Running>,
+        now: Now,
+    ) -> Result<(), WriteError> {
         for running in listed {
             if self.living.contains_key(&running.pid) {
                 continue;
@@ -131,5 +140,91 @@ impl Recorder {
     fn put(&mut self, now: Now, what: What) -> Result<(), WriteError> {
         let at_us = now.monotonic.saturating_sub(self.began.monotonic).0;
         self.writer.write(&Entry { at_us, what })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use wattribute::rules::RuleSet;
+    use wattribute::units::Microseconds;
+
+    use super::super::format::{Header, NamesAre, VERSION};
+    use super::super::{Capture, Stage};
+    use super::*;
+    use crate::sample::Card;
+
+    /// Whom it was told to watch.
+    struct Seen(Arc<Mutex<Vec<ProcessKey>>>);
+
+    impl Watch for Seen {
+        fn watch(&self, process: ProcessKey) {
+            self.0.lock().expect("a lock").push(process);
+        }
+
+        fn forget(&self, _: ProcessKey) {}
+
+        fn want(&self, _: &RuleSet, _: u64) {}
+    }
+
+    fn header() -> Header {
+        Header {
+            capture_version: VERSION,
+            recorded_by: "0".into(),
+            source: "nvml".into(),
+            names: NamesAre::Pseudonyms,
+            host: "host-1".into(),
+            interval_us: 1_000_000,
+            unix_us: 0,
+            boot_us: 0,
+            ticks_per_second: rustix::param::clock_ticks_per_second(),
+        }
+    }
+
+    fn card() -> Card {
+        Card {
+            uuid: "GPU-secret".into(),
+            index: 0,
+            model: "NVIDIA H100".into(),
+            pci_bus_id: "00000000:18:00.0".into(),
+            driver_version: "550".into(),
+            max_power: None,
+        }
+    }
+
+    #[test]
+    fn who_comes_between_two_samples_is_watched_and_told_again() {
+        let folder = std::env::temp_dir().join(format!("wattribute-recorder-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let key = ProcessKey { pid: 7, start: 70 };
+        let neighbours = Neighbours {
+            identify: Box::new(Seen(Arc::clone(&seen))),
+            key_of: Box::new(move |pid| (pid == key.pid).then_some(key)),
+        };
+        let [monotonic, boot, unix] = [Microseconds(0); 3];
+        let now = Now { monotonic, boot, unix };
+        let writer = Writer::create(&folder, &header()).expect("a capture");
+        let mut recorder = Recorder::new(writer, Names::hidden(), now, neighbours);
+        let running = vec![Running { pid: key.pid, instance: None, memory: Some(5) }];
+        let came = sample::Event::Arrived { uuid: "GPU-secret".into(), running: running.clone() };
+        for event in [sample::Event::Opened(card()), came] {
+            recorder.hear(event.into(), now).expect("it is written");
+        }
+        assert_eq!(*seen.lock().expect("a lock"), [key]);
+
+        let capture = Capture::open(&folder).expect("it is sound");
+        let mut stage = Stage::new(&capture.header);
+        let entries = capture.lines().expect("lines").map(|entry| entry.expect("a line"));
+        let told: Vec<Event> =
+            entries.filter_map(|entry| stage.hear(entry).expect("it makes sense")).collect();
+        assert_eq!(stage.key(key.pid), Some(key));
+        let [Event::Source(sample::Event::Opened(card)), Event::Source(again)] = &told[..] else {
+            panic!("{} events", told.len())
+        };
+        assert_ne!(&*card.uuid, "GPU-secret");
+        assert_eq!(*again, sample::Event::Arrived { uuid: Arc::clone(&card.uuid), running });
+        std::fs::remove_dir_all(&folder).expect("it is removed");
     }
 }

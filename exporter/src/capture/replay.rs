@@ -95,13 +95,16 @@ impl Stage {
             What::DriverRestarted {} => Ok(Some(sample::Event::DriverRestarted.into())),
             What::End { .. } => Ok(None),
             What::Sample(line) => {
-                let uuid = self.uuids.get(&line.uuid).map(Arc::clone);
-                let uuid =
-                    uuid.ok_or_else(|| format!("a sample of {:?}, which was not opened", line.uuid))?;
+                let uuid = self.opened(&line.uuid)?;
                 let (monotonic, from, to) = (self.began.monotonic, self.header.unix_us, self.began.unix.0);
                 let unix = move |us: u64| Microseconds((us + to).saturating_sub(from));
                 let sample = Box::new(line.sample(monotonic, unix, &mut self.words)?);
                 Ok(Some(sample::Event::Sampled { uuid, sample }.into()))
+            }
+            What::Arrived { uuid, running } => {
+                let uuid = self.opened(&uuid)?;
+                let running = running.into_iter().map(sample::Running::from).collect();
+                Ok(Some(sample::Event::Arrived { uuid, running }.into()))
             }
             What::Process(key) => {
                 let key = self.here(key.pid, key.start);
@@ -132,6 +135,12 @@ impl Stage {
                 Ok(was_watched.then(|| identify::Event::Ended { process }.into()))
             }
         }
+    }
+
+    /// The GPU with this uuid.
+    fn opened(&self, uuid: &str) -> Result<Arc<str>, String> {
+        let found = self.uuids.get(uuid).map(Arc::clone);
+        found.ok_or_else(|| format!("it speaks of {uuid:?}, which was not opened"))
     }
 
     /// A process of the capture, with its start on this machine's clock. One that is older than this machine's boot

@@ -40,8 +40,10 @@ use crate::slurm::Ears;
 
 /// How often the kubelet is asked.
 const PACE: Duration = Duration::from_secs(3);
-/// How long to wait after the first failure, and how long at most; and where there is no kubelet at all.
+/// How long to wait after the first failure, and how long at most.
 const BACK_OFF: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
+/// How many failures in a row a version of the list is given: a server that was restored from a backup never comes to it.
+const ENOUGH: u32 = 5;
 /// For failures that no process has.
 const NOBODY: ProcessKey = ProcessKey { pid: 0, start: 0 };
 
@@ -176,7 +178,8 @@ impl Office {
                     self.decide(|desk| desk.hold(holdings, Instant::now()));
                     PACE
                 }
-                Err(kubelet::Failure::Absent) if !was_there => BACK_OFF[1],
+                // To look for a socket costs nothing, and a kubelet may start any moment.
+                Err(kubelet::Failure::Absent) if !was_there => PACE,
                 Err(failure) => {
                     was_there = true;
                     if failures == 0 {
@@ -219,11 +222,8 @@ impl Office {
                 // A stream ends by itself after minutes; one that ends at once is not asked for at once.
                 Ok(()) => tokio::time::sleep(back_off(1).saturating_sub(begin.elapsed())).await,
                 Err(failure) => {
-                    if matches!(failure, Failure::Gone | Failure::Malformed(_)) {
-                        (standing.from, standing.version) = (Memory::Store, None);
-                    }
                     self.note(&failure, standing.failures);
-                    standing.failures += 1;
+                    standing.fail(&failure);
                     tokio::time::sleep(back_off(standing.failures)).await;
                 }
             }
@@ -268,6 +268,17 @@ struct Standing {
     version: Option<String>,
     /// In a row.
     failures: u32,
+}
+
+impl Standing {
+    /// One more failure. Where the version is gone, or seems never to be served, the pods are listed anew.
+    fn fail(&mut self, failure: &Failure) {
+        self.failures = self.failures.saturating_add(1);
+        let is_lost = matches!(failure, Failure::Gone | Failure::Malformed(_));
+        if is_lost || self.failures.is_multiple_of(ENOUGH) {
+            (self.from, self.version) = (Memory::Store, None);
+        }
+    }
 }
 
 /// The wait after this many failures in a row: doubled with each, and less a part by chance, so that the nodes of a

@@ -264,6 +264,22 @@ fn a_deleted_pod_holds_nothing_until_the_kubelet_names_it_again() {
 }
 
 #[test]
+fn pods_are_listed_anew_after_every_fifth_failure_in_a_row_or_where_the_version_is_gone() {
+    let version = || Some("7".to_owned());
+    let mut standing = Standing { from: Memory::Server, version: version(), failures: 0 };
+    let away = Failure::Unreachable("the version is from the future".into());
+    for failures in 1..=10 {
+        standing.fail(&away);
+        assert_eq!(standing.version.is_none(), failures % 5 == 0, "{failures}");
+        assert_eq!(standing.from == Memory::Store, failures >= 5, "{failures}");
+        standing.version = version();
+    }
+    let mut gone = Standing { from: Memory::Server, version: version(), failures: 0 };
+    gone.fail(&Failure::Gone);
+    assert_eq!((gone.from, gone.version), (Memory::Store, None));
+}
+
+#[test]
 fn the_wait_doubles_up_to_half_a_minute() {
     for (failures, whole) in [(1, 1), (2, 2), (5, 16), (6, 30), (u32::MAX, 30)] {
         let (wait, whole) = (back_off(failures), Duration::from_secs(whole));

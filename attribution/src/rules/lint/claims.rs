@@ -8,8 +8,18 @@ use crate::rules::rule::Action;
 use crate::rules::template::Template;
 
 /// Facts that say where a process is, not whose it is.
-const PLACES: [Field; 5] =
-    [Field::Scheduler, Field::ContainerRuntime, Field::GpuModel, Field::JobStep, Field::JobTask];
+const PLACES: [Field; 10] = [
+    Field::Scheduler,
+    Field::ContainerRuntime,
+    Field::Host,
+    Field::Gpu,
+    Field::GpuUuid,
+    Field::GpuModel,
+    Field::MigInstance,
+    Field::SlurmNode,
+    Field::JobStep,
+    Field::JobTask,
+];
 
 /// Warns of a rule that anyone could make match. Where `declared` says whose word counts, only of words that it does
 /// not judge.
