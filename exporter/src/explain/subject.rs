@@ -3,14 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-use wattribute::facts::{Facts, Field, ProcessKey};
+use wattribute::facts::{Fact, Facts, Field, ProcessKey};
 use wattribute::procfs::{ReadError, Reader};
 use wattribute::rules::{self, RuleSet, Source};
 
 use super::gpu;
 use crate::cli::Explain;
 use crate::clock;
-use crate::slurm::{self, Answer, Scontrol};
+use crate::slurm::{self, Answer, Scontrol, Stepd};
 
 /// A process and what is known of it.
 pub struct Subject {
@@ -120,9 +120,11 @@ fn living(procfs: &Path, pid: u32, rules: &RuleSet) -> Result<Subject, String> {
         .collect();
     let mut facts = reading.facts;
     facts.set(Field::Host, rustix::system::uname().nodename().to_string_lossy());
+    facts = Stepd::new(procfs).resolve(&facts).unwrap_or(facts);
     if slurm::is_wanted(rules) {
         notes.extend(add_job(&mut facts));
     }
+    notes.extend(await_pod(&mut facts, pid, rules));
     let origin = Origin::Process { pid, procfs: procfs.display().to_string() };
     Ok(Subject { facts, origin, start_time: Some(start_time(key)), notes })
 }
@@ -142,8 +144,28 @@ fn start_time(key: ProcessKey) -> f64 {
     (now.unix.saturating_sub(now.boot) + clock::started(key)).as_seconds()
 }
 
+/// Only the running exporter asks Kubernetes: of a process in a pod, what rules want to know of it is pending here.
+pub(super) fn await_pod(facts: &mut Facts, pid: u32, rules: &RuleSet) -> Option<String> {
+    let fixed =
+        [Field::Namespace, Field::Pod, Field::Container].into_iter().filter(|field| rules.wants(field));
+    let labels = rules.wanted_pod_labels().map(|label| Field::PodLabel(label.into()));
+    let wanted: Vec<Field> = fixed.chain(labels).collect();
+    if facts.text(&Field::PodUid).is_empty() || wanted.is_empty() {
+        return None;
+    }
+    wanted.into_iter().for_each(|field| facts.set_pending(field));
+    Some(format!(
+        "what Kubernetes says of the pod is not known here: ask /api/v1/processes?pid={pid} of the running exporter"
+    ))
+}
+
 /// Adds what Slurm says of the process's job, if it is in one; gives what it does not say.
-fn add_job(facts: &mut Facts) -> Option<String> {
+pub(super) fn add_job(facts: &mut Facts) -> Option<String> {
+    if facts.get(&Field::JobId) == Fact::Pending {
+        *facts = slurm::pending(facts);
+        let sluid = facts.text(&Field::Sluid);
+        return Some(format!("the job of sluid {sluid} is not known: its slurmstepd was not found in /proc"));
+    }
     let job = slurm::job_of(facts)?;
     let answer = Scontrol::find().map(|mut scontrol| scontrol.ask(job));
     let problem = match answer {

@@ -4,11 +4,11 @@
 
 use std::path::Path;
 
-use wattribute::facts::{Facts, Field};
+use wattribute::facts::{Fact, Facts, Field};
 use wattribute::rules::{RuleSet, Source};
 
 use super::report::{Audience, Report};
-use super::subject::{Origin, Subject};
+use super::subject::{Origin, Subject, add_job, await_pod};
 use super::text::{self, Look, Paint};
 
 const RULES: &str = r#"labels: [team, project]
@@ -136,4 +136,30 @@ fn what_is_pending_is_said_and_no_later_rule_is_taken() {
     assert_eq!(report.rules[4].earlier.as_deref(), Some("account"));
     let text = text::render(&report, Look { width: None, paint: Paint::None });
     assert!(text.contains("none yet: waits for slurm_account"), "{text}");
+}
+
+#[test]
+fn of_a_pod_what_only_the_running_exporter_knows_is_pending() {
+    let named =
+        rules("rules:\n  - {name: n, match: ['namespace=\"a\"', 'pod_label_app=\"b\"'], owner: {team: x}}\n");
+    let mut facts = Facts::default();
+    assert_eq!(await_pod(&mut facts, 7, &named), None, "in no pod");
+    facts.set(Field::PodUid, "8f6d3b1e");
+    assert_eq!(await_pod(&mut facts, 7, &rules(RULES)), None, "nobody wants it");
+    let note = await_pod(&mut facts, 7, &named).expect("a note");
+    assert!(note.contains("/api/v1/processes?pid=7"), "{note}");
+    let found = [Field::Namespace, Field::PodLabel("app".into()), Field::Pod]
+        .map(|field| facts.get(&field) == Fact::Pending);
+    assert_eq!(found, [true, true, false]);
+}
+
+#[test]
+fn of_a_job_whose_number_is_not_found_what_slurm_says_is_pending() {
+    let mut facts = Facts::default();
+    facts.set(Field::Scheduler, "slurm");
+    facts.set(Field::Sluid, "s5K1KKYAYG5D00");
+    facts.set_pending(Field::JobId);
+    let note = add_job(&mut facts).expect("a note");
+    assert!(note.contains("s5K1KKYAYG5D00"), "{note}");
+    assert!(facts.get(&Field::SlurmAccount) == Fact::Pending);
 }

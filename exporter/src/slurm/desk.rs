@@ -23,6 +23,10 @@ const PACE: Duration = Duration::from_millis(100);
 const BACK_OFF: Duration = Duration::from_secs(60);
 /// How old an answer may be while the job runs; then it is asked for again, and stands until the new one is there.
 const FRESH: Duration = Duration::from_secs(3600);
+/// When a job that Slurm does not know is asked for again: it may be that the controller had just begun.
+const UNKNOWN: Duration = Duration::from_secs(60);
+/// How old an answer may be that is taken for a job on a new list: a job that begins anew may have other GPUs.
+const NEW: Duration = Duration::from_secs(60);
 /// How long a job is remembered after its last process ended.
 const LINGER: Duration = Duration::from_secs(300);
 /// How many jobs without a process are remembered at most.
@@ -73,6 +77,8 @@ struct Heard {
 struct Case {
     /// `None`: not yet. `Some(None)`: there is no such job.
     answer: Option<Option<Job>>,
+    /// When Slurm last said what the job is.
+    answered: Option<Instant>,
     processes: BTreeSet<ProcessKey>,
     /// When to ask next.
     due: Instant,
@@ -159,7 +165,13 @@ impl Desk {
     /// The list of jobs came, or did not.
     pub fn list(&mut self, list: Option<Vec<(u32, String)>>, now: Instant) {
         self.free = Some(now + PACE);
-        let known = |job| self.jobs.get(&job).and_then(|case: &Case| case.answer.clone()?);
+        // What was said before the last list may be of an earlier run of the job.
+        let before = self.roster.as_ref().and_then(Roster::listed);
+        let is_new = |at: Instant| at + NEW >= now && before.is_none_or(|before| at >= before);
+        let known = |job| {
+            let case: &Case = self.jobs.get(&job)?;
+            case.answer.clone()?.filter(|_| case.answered.is_some_and(is_new))
+        };
         if let Some(roster) = &mut self.roster {
             roster.list(list, known, now);
         }
@@ -188,7 +200,9 @@ impl Desk {
             Answer::Known(job) => Some(job),
             Answer::Unknown => None,
         };
-        (case.due, case.failures) = (now + FRESH, 0);
+        let is_unknown = said.is_none() && case.answer.as_ref().is_none_or(Option::is_none);
+        (case.due, case.failures) = (now + if is_unknown { UNKNOWN } else { FRESH }, 0);
+        case.answered = said.as_ref().map(|_| now).or(case.answered);
         // A job that has left the controller's memory was what it was.
         if case.answer.as_ref().is_some_and(|earlier| said.is_none() || *earlier == said) {
             return Vec::new();
@@ -283,7 +297,8 @@ impl Case {
     /// `known` is what the roster knows of the job.
     fn new(known: Option<&Job>, now: Instant) -> Self {
         let due = if known.is_some() { now + FRESH } else { now };
-        Self { answer: known.cloned().map(Some), processes: BTreeSet::new(), due, failures: 0, idle: None }
+        let answer = known.cloned().map(Some);
+        Self { answer, answered: None, processes: BTreeSet::new(), due, failures: 0, idle: None }
     }
 }
 

@@ -7,7 +7,7 @@ use wattribute::facts::{Fact, Field};
 
 use super::desk::{Desk, FIELDS, Next, pending, set_job};
 use super::parse::Job;
-use super::roster::Question;
+use super::roster::{Question, Roster, Service};
 use super::scontrol::Answer;
 use super::tests::{facts, process};
 use crate::identify::Event;
@@ -178,4 +178,38 @@ fn all_four_fields_are_pending_and_set_together() {
         FIELDS.iter().map(|field| (field.to_string(), whole.text(field))).collect();
     let want = [("account", "a"), ("job_name", "x"), ("partition", "gpu"), ("user", "alice")];
     assert_eq!(found, want.map(|(name, value)| (format!("slurm_{name}"), value)).into());
+}
+
+#[test]
+fn a_job_that_slurm_does_not_know_is_asked_for_again_after_a_minute() {
+    let mut day = Day::new();
+    day.say(0, 1, 7);
+    assert_eq!(day.answer(0, 7, Answer::Unknown), 2);
+    day.check(1000, Err(Some(60_000)));
+    assert_eq!(day.answer(60_000, 7, Answer::Unknown), 0, "nothing new");
+    day.check(60_000, Err(Some(120_000)));
+    assert_eq!(day.answer(120_000, 7, known("a")), 1);
+    day.check(121_000, Err(Some(3_720_000)));
+}
+
+#[test]
+fn a_job_that_began_again_does_not_get_the_gpus_of_its_earlier_run() {
+    // When the list comes after the answer that a process asked for, and after a list without the job.
+    for (lists, want) in [(vec![1], false), (vec![1, 16], true), (vec![61], true)] {
+        let mut day = Day::new();
+        day.desk = Desk::new(Some(Roster::new(vec!["gpu01".into()], Service::Lists, day.begin)));
+        day.desk.want(true);
+        day.say(500, 1, 7);
+        day.answer(500, 7, known("a"));
+        day.forget(900, 1);
+        let (last, earlier) = lists.split_last().expect("a list");
+        for (second, jobs) in
+            earlier.iter().map(|at| (at, vec![])).chain([(last, vec![(7, "now".to_owned())])])
+        {
+            let now = day.at(second * 1000);
+            day.desk.list(Some(jobs), now);
+        }
+        let asks = day.desk.next(day.at(last * 1000 + 100)) == Next::Ask(Question::Job(7));
+        assert_eq!(asks, want, "{lists:?}");
+    }
 }

@@ -34,7 +34,7 @@ pub use desk::{job_of, pending, set_job};
 use prolog::Prolog;
 use roster::{Question, Roster, Service};
 pub use scontrol::{Answer, Scontrol};
-use stepd::Stepd;
+pub use stepd::Stepd;
 use wattribute::facts::ProcessKey;
 use wattribute::rules::RuleSet;
 

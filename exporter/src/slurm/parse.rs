@@ -58,13 +58,17 @@ pub fn parse_list(text: &str) -> Option<Vec<(u32, String)>> {
 /// The job out of `scontrol show job -o ID`; `None` where the text can be read in more than one way, or in none.
 ///
 /// The id of an array or a heterogeneous job shows all its tasks or components. Because any of these lines may be
-/// the invention of a job's name, they must agree in all but the name: the true ones are always among them.
+/// the invention of a job's name, they must agree in all but the name: the true ones are always among them. Where they do not agree in what the job
+/// has on its nodes, as tasks of an array need not, that is not known.
 pub fn parse_text(text: &str, id: u32) -> Option<Job> {
     let lines = text.lines().filter(|line| !line.trim().is_empty());
     let records: Vec<(u32, Job)> = lines.map(record).collect::<Option<_>>()?;
     let agree = records.windows(2).all(|pair| is_alike(&pair[0].1, &pair[1].1));
+    let same = records.windows(2).all(|pair| pair[0].1.shares == pair[1].1.shares);
     let mut named = records.into_iter().filter(|(number, _)| agree && *number == id);
-    let (_, job) = named.next()?;
+    let (_, mut job) = named.next()?;
+    // Which of several lines says the truth about resources cannot be told.
+    job.shares = job.shares.filter(|_| same);
     named.next().is_none().then_some(job)
 }
 
@@ -143,8 +147,8 @@ fn known(value: &str) -> String {
 }
 
 fn is_alike(one: &Job, other: &Job) -> bool {
-    (one.uid, &one.user, &one.account, &one.partition)
-        == (other.uid, &other.user, &other.account, &other.partition)
+    (one.uid, &one.user, one.gid, &one.group, &one.account, &one.partition)
+        == (other.uid, &other.user, other.gid, &other.group, &other.account, &other.partition)
 }
 
 #[derive(Deserialize)]
@@ -242,6 +246,17 @@ mod tests {
         }
         let own = V22_DETAILS.replace("JobName=wrap", "JobName=x Nodes=gpu01 CPU_IDs=0 GRES=gpu:1(IDX:7)");
         check_shares(parse_text(&own, 1), Some(&[("gpu01", "gpu:a100:2(IDX:0-1),gpu:v100:1(IDX:3)")]));
+    }
+
+    #[test]
+    fn of_several_records_neither_group_nor_gpus_are_chosen() {
+        let whole = V22_DETAILS.trim_end();
+        let other = whole.replacen("JobId=1 ", "JobId=2 ", 1);
+        let two = |other: &str| parse_text(&format!("{whole}\n{other}\n"), 1);
+        check_shares(two(&other), Some(&[("gpu01", "gpu:a100:2(IDX:0-1),gpu:v100:1(IDX:3)")]));
+        check_shares(two(&other.replace("IDX:3", "IDX:2")), None);
+        check(two(&other.replace("staff(50)", "wheel(50)")), None);
+        check(two(&other.replace("staff(50)", "staff(51)")), None);
     }
 
     #[test]

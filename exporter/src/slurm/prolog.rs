@@ -18,6 +18,9 @@ const MAX_FILE: u64 = 64 * 1024;
 /// How many files are read.
 const MOST: usize = 4096;
 
+/// How many jobs are known at most, of all files.
+const MOST_JOBS: usize = 4096;
+
 /// What each job has, as the prolog says.
 pub type Mapping = BTreeMap<u32, Vec<Device>>;
 
@@ -50,7 +53,11 @@ impl Prolog {
             match text(&entry.path()) {
                 Ok(text) => {
                     for job in self.jobs(&name, &text) {
-                        mapping.entry(job).or_default().push(device.clone());
+                        if mapping.len() < MOST_JOBS || mapping.contains_key(&job) {
+                            mapping.entry(job).or_default().push(device.clone());
+                        } else {
+                            self.say(".", "the files name more than 4096 jobs: the others are left out");
+                        }
                     }
                 }
                 // Its job has ended meanwhile.
@@ -167,6 +174,20 @@ mod tests {
         let pipe = std::process::Command::new("mkfifo").arg(folder.0.join("8")).status();
         assert!(pipe.is_ok_and(|status| status.success()));
         folder.check(&[(211, &[Device::Index(1)])]);
+    }
+
+    #[test]
+    fn there_are_no_more_than_4096_jobs() {
+        let folder = Folder::new("many");
+        for file in 0..2 {
+            let jobs: Vec<String> = (0..4000).map(|job| (file * 4000 + job).to_string()).collect();
+            folder.write(&file.to_string(), &jobs.join("\n"));
+        }
+        let mut prolog = Prolog::new(&folder.0);
+        for _ in 0..2 {
+            assert_eq!(prolog.read().expect("a folder").len(), MOST_JOBS);
+            assert_eq!(prolog.odd.len(), 1, "it is said once");
+        }
     }
 
     #[test]

@@ -22,6 +22,8 @@ const PERIOD: Duration = Duration::from_secs(15);
 const SOONEST: Duration = Duration::from_secs(1);
 /// How long to wait at most after failures: there may be Slurm's programs on a machine without Slurm.
 const LONGEST: Duration = Duration::from_secs(600);
+/// The same for a job.
+const LONGEST_JOB: Duration = Duration::from_secs(60);
 /// How long the last list stands where no new one can be had; then nothing is known.
 const STALE: Duration = Duration::from_secs(300);
 
@@ -57,6 +59,8 @@ pub struct Roster {
     untold: bool,
     /// Whether anything has been told.
     told: bool,
+    /// The listed jobs of which it cannot be told which GPUs they have.
+    unclear: BTreeSet<u32>,
 }
 
 /// What Slurm's programs can be asked here.
@@ -98,6 +102,7 @@ impl Roster {
             stale: false,
             untold: false,
             told: false,
+            unclear: BTreeSet::new(),
         }
     }
 
@@ -142,6 +147,11 @@ impl Roster {
         }
     }
 
+    /// When the list in force was given, if there was any.
+    pub fn listed(&self) -> Option<Instant> {
+        self.listed
+    }
+
     /// The list came, or did not.
     pub fn list(
         &mut self,
@@ -161,7 +171,8 @@ impl Roster {
             let post = match self.jobs.remove(&job) {
                 Some(post) if post.since.as_ref() == Some(&since) => post,
                 Some(Post { answer, since: None, .. }) => {
-                    Post { since: Some(since), answer, due: now, failures: 0 }
+                    // On the list it is known to Slurm, whatever was said before.
+                    Post { since: Some(since), answer: answer.filter(Option::is_some), due: now, failures: 0 }
                 }
                 Some(_) => Post { since: Some(since), answer: None, due: now, failures: 0 },
                 None => Post { since: Some(since), answer: known(job).map(Some), due: now, failures: 0 },
@@ -202,12 +213,16 @@ impl Roster {
 
     /// What came of a question for a job.
     pub fn answer(&mut self, job: u32, answer: &Answer, now: Instant) {
+        // Slurm answers again: so may the list.
+        if self.failures > 0 && *answer != Answer::None {
+            self.due = now;
+        }
         let Some(post) = self.jobs.get_mut(&job) else { return };
+        let is_listed = post.since.is_some();
         match answer {
-            Answer::None => {
-                post.due = now + back_off(post.failures, LONGEST);
-                post.failures += 1;
-            }
+            // A job that is listed is there: the controller is behind.
+            Answer::Unknown if is_listed && post.answer.is_none() => post.fail(now),
+            Answer::None => post.fail(now),
             Answer::Known(said) => {
                 self.untold |= post.answer.as_ref().and_then(Option::as_ref) != Some(said);
                 post.answer = Some(Some(said.clone()));
@@ -229,9 +244,22 @@ impl Roster {
             return Vec::new();
         }
         (self.untold, self.told) = (false, true);
+        for job in self.unclear() {
+            tracing::warn!(job, "it cannot be told which GPUs of this node the job has: it holds none");
+        }
         let listed = self.listed.map(|_| self.say("slurm", self.by_list()));
         let mapped = self.mapping.as_ref().map(|mapping| self.say("prolog", self.by_prolog(mapping)));
         listed.into_iter().chain(mapped).collect()
+    }
+
+    /// The listed jobs of which it cannot be told which GPUs they have, those not given before.
+    pub fn unclear(&mut self) -> Vec<u32> {
+        let listed = self.jobs.iter().filter(|(_, post)| post.since.is_some());
+        let known = listed.filter_map(|(id, post)| Some((*id, post.answer.as_ref()?.as_ref()?)));
+        let unclear: BTreeSet<u32> =
+            known.filter(|(_, job)| self.gpus(job).is_none()).map(|(id, _)| id).collect();
+        let before = std::mem::replace(&mut self.unclear, unclear);
+        self.unclear.difference(&before).copied().collect()
     }
 
     fn say(&self, source: &'static str, held: BTreeMap<Arc<str>, Vec<Allocation>>) -> Allocations {
@@ -273,18 +301,26 @@ impl Roster {
     }
 
     fn allocations(&self, id: u32, job: &Job) -> Vec<Allocation> {
-        let gpus = job.shares.as_ref().and_then(|shares| gres::here(shares, &self.names));
-        let Some(gpus) = gpus else {
-            tracing::warn!(job = id, "it cannot be told which GPUs of this node the job has: it holds none");
-            return Vec::new();
-        };
         let facts = Arc::new(facts(id, job));
         let allocation = |(index, replicas)| Allocation {
             device: Device::Index(index),
             replicas,
             facts: Arc::clone(&facts),
         };
-        gpus.into_iter().map(allocation).collect()
+        self.gpus(job).into_iter().flatten().map(allocation).collect()
+    }
+
+    /// The GPUs of this node that a job has, and how many replicas of each; `None` where that cannot be told.
+    fn gpus(&self, job: &Job) -> Option<gres::Gpus> {
+        job.shares.as_ref().and_then(|shares| gres::here(shares, &self.names))
+    }
+}
+
+impl Post {
+    /// There is no answer yet.
+    fn fail(&mut self, now: Instant) {
+        self.due = now + back_off(self.failures, LONGEST_JOB);
+        self.failures += 1;
     }
 }
 

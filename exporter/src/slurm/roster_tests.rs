@@ -34,8 +34,12 @@ impl Day {
     }
 
     fn answer(&mut self, second: u64, job: u32, gres: &str) {
+        self.say(second, job, &Answer::Known(holding(gres)));
+    }
+
+    fn say(&mut self, second: u64, job: u32, answer: &Answer) {
         let now = self.at(second);
-        self.roster.answer(job, &Answer::Known(holding(gres)), now);
+        self.roster.answer(job, answer, now);
     }
 
     #[track_caller]
@@ -77,7 +81,7 @@ fn a_job_is_asked_of_once_and_holds_until_it_is_no_longer_listed() {
     day.check_next(0, Question::List);
     day.list(0, &[(7, AT)]);
     day.check_next(0, Question::Job(7));
-    day.check_news(Some(&[]));
+    day.check_news(None);
     day.answer(1, 7, "gpu:2(IDX:0,3)");
     day.check_news(Some(&[("slurm:7", &[0, 3])]));
     day.check_next(15, Question::List);
@@ -93,6 +97,7 @@ fn a_job_that_began_again_may_have_other_gpus() {
     let mut day = Day::new();
     day.list(0, &[(7, AT)]);
     day.answer(1, 7, "gpu:1(IDX:0)");
+    day.check_news(Some(&[("slurm:7", &[0])]));
     day.list(15, &[(7, "2026-11-21T10:00:14")]);
     day.check_next(15, Question::Job(7));
     day.check_news(Some(&[]));
@@ -186,13 +191,15 @@ fn a_job_of_the_prolog_is_asked_of_and_pending_until_the_answer() {
         }
         other => format!("{other:?}"),
     };
-    assert_eq!(account(&day.roster.news()), "Pending");
     day.check_next(0, Question::Job(7));
+    day.check_news(None);
+    day.say(0, 7, &Answer::None);
+    assert_eq!(account(&day.roster.news()), "Pending");
     day.answer(0, 7, "gpu:1(IDX:0)");
     assert_eq!(account(&day.roster.news()), "Known(\"astro\")");
     day.roster.map([].into(), day.at(3));
     assert!(day.roster.news().iter().all(|told| told.held.is_empty()));
-    day.check_next(1, Question::List);
+    day.check_next(0, Question::List);
 }
 
 #[test]
@@ -226,4 +233,57 @@ fn a_file_that_was_left_behind_holds_nothing_while_slurm_lists_jobs() {
     assert_eq!(held(&told)[1], ("prolog", vec!["slurm:7".into(), "slurm:8".into()]));
     day.list(400, &[]);
     assert!(day.roster.news().iter().all(|told| told.held.is_empty()));
+}
+
+#[test]
+fn a_listed_job_that_slurm_does_not_know_is_asked_of_again_at_least_each_minute() {
+    let mut day = Day::new();
+    day.list(0, &[(7, AT)]);
+    let mut now = 0;
+    for (wait, answer) in
+        [1, 2, 4, 8, 16, 32, 60, 60].into_iter().zip([Answer::Unknown, Answer::None].iter().cycle())
+    {
+        day.list(now, &[(7, AT)]);
+        day.check_next(now, Question::Job(7));
+        day.say(now, 7, answer);
+        now += wait;
+        day.roster.list(Some(vec![(7, AT.into())]), |_| None, day.at(now));
+        day.check_next(now, Question::Job(7));
+    }
+    day.answer(now, 7, "gpu:1(IDX:0)");
+    day.check_news(Some(&[("slurm:7", &[0])]));
+    day.say(now, 7, &Answer::Unknown);
+    day.check_news(None);
+}
+
+#[test]
+fn a_job_of_the_prolog_that_was_unknown_is_asked_of_when_it_is_listed() {
+    let mut day = Day::new();
+    day.roster.map([(7, vec![Device::Index(0)])].into(), day.at(0));
+    day.say(0, 7, &Answer::Unknown);
+    day.check_next(0, Question::List);
+    day.list(1, &[(7, AT)]);
+    day.check_next(1, Question::Job(7));
+}
+
+#[test]
+fn a_controller_that_answers_of_any_job_is_asked_for_the_list_at_once() {
+    for (answer, want) in [(Answer::Unknown, 3), (Answer::Known(holding("")), 3), (Answer::None, 7)] {
+        let mut day = Day::new();
+        [0, 1, 3].into_iter().for_each(|second| day.fail(second));
+        day.say(3, 99, &answer);
+        day.check_next(want, Question::List);
+    }
+}
+
+#[test]
+fn that_a_jobs_gpus_cannot_be_told_is_said_once() {
+    let mut day = Day::new();
+    day.list(0, &[(7, AT), (8, AT)]);
+    day.roster.answer(7, &Answer::Known(Job { shares: None, ..holding("") }), day.at(0));
+    day.answer(0, 8, "gpu:1(IDX:0)");
+    assert_eq!(day.roster.unclear(), [7]);
+    assert_eq!(day.roster.unclear(), Vec::<u32>::new());
+    day.list(15, &[(8, AT)]);
+    assert_eq!(day.roster.unclear(), Vec::<u32>::new());
 }

@@ -46,6 +46,8 @@ pub struct Scontrol {
     patience: Duration,
     /// Whether it speaks JSON, as it does since Slurm 23.02; believed until shown otherwise.
     json: bool,
+    /// Whether it has ever spoken JSON: then one odd reply does not show otherwise.
+    spoke_json: bool,
 }
 
 /// What a call printed.
@@ -66,7 +68,7 @@ impl Scontrol {
     /// This one, and how long a call may take.
     pub(super) fn at(program: PathBuf, patience: Duration) -> Self {
         let squeue = Some(program.with_file_name("squeue")).filter(runs);
-        Self { program, squeue, patience, json: true }
+        Self { program, squeue, patience, json: true, spoke_json: false }
     }
 
     /// Whether it can list the jobs of this node.
@@ -76,18 +78,20 @@ impl Scontrol {
 
     /// The jobs that have resources on this node, and when each began; `None` where there is no answer.
     pub fn list(&self) -> Option<Vec<(u32, String)>> {
-        let fixed = ["--noheader", "--nodelist=localhost", HOLDING, "--format=%A|%S"];
-        let said = self.call(self.squeue.as_ref()?, &fixed).ok()?;
+        let node = node_list(env::var("SLURMD_NODENAME").ok());
+        let arguments = ["--noheader", &node, HOLDING, "--format=%A|%S"];
+        let said = self.call(self.squeue.as_ref()?, &arguments).ok()?;
         parse_list(&said.out).filter(|_| said.status.success())
     }
 
-    /// Asks of a job: as JSON, and else as text. Where only text serves, text it is from then on.
+    /// Asks of a job: as JSON, and else as text. Where only text ever served, text it is from then on.
     pub fn ask(&mut self, id: u32) -> Answer {
         if self.json {
             match self.show(id, "--json") {
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => return Answer::None,
                 Ok(said) => {
                     if let Some(job) = parse_json(&said.out, id) {
+                        self.spoke_json = true;
                         return Answer::Known(job);
                     }
                 }
@@ -97,7 +101,7 @@ impl Scontrol {
         let Ok(said) = self.show(id, "--oneliner") else { return Answer::None };
         match parse_text(&said.out, id) {
             Some(job) if said.status.success() => {
-                self.json = false;
+                self.json = self.spoke_json;
                 Answer::Known(job)
             }
             _ if said.err.contains("Invalid job id") => Answer::Unknown,
@@ -121,6 +125,12 @@ impl Scontrol {
         }
         said
     }
+}
+
+/// Which node's jobs are listed: this one's, by the name that it has in Slurm where `SLURMD_NODENAME` says it.
+fn node_list(name: Option<String>) -> String {
+    let name = name.filter(|name| !name.is_empty());
+    format!("--nodelist={}", name.as_deref().unwrap_or("localhost"))
 }
 
 fn runs(path: &PathBuf) -> bool {
@@ -182,4 +192,16 @@ fn end(child: &mut Child) {
         let _ = kill_process_group(group, Signal::KILL);
     }
     let _ = child.wait();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_node_is_listed_by_its_own_name_where_that_is_said() {
+        assert_eq!(node_list(None), "--nodelist=localhost");
+        assert_eq!(node_list(Some(String::new())), "--nodelist=localhost");
+        assert_eq!(node_list(Some("gpu01".into())), "--nodelist=gpu01");
+    }
 }

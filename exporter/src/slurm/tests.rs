@@ -100,6 +100,20 @@ impl World {
         assert_eq!(self.heard.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout));
     }
 
+    /// The text of a file that the program writes, once a line of it is there.
+    #[track_caller]
+    fn wait_for_line(&self, file: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let text = fs::read_to_string(self.folder.join(file)).unwrap_or_default();
+            if text.ends_with('\n') {
+                return text;
+            }
+            assert!(Instant::now() < deadline, "{file} is not written");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     fn calls(&self) -> String {
         fs::read_to_string(self.folder.join("calls")).unwrap_or_default()
     }
@@ -159,6 +173,20 @@ fn json_is_preferred() {
 }
 
 #[test]
+fn one_odd_reply_does_not_end_json() {
+    let json = r#"{\"jobs\": [{\"job_id\": $4, \"user_id\": 1001, \"account\": \"astro\"}]}"#;
+    let script =
+        format!("if [ $1 = --json ]; then [ $4 = 8 ] && echo oops || echo \"{json}\"; exit 0; fi\n{REPLY}");
+    let world = World::new("odd", &script);
+    for (pid, job) in [(1, "7"), (2, "8"), (3, "9")] {
+        world.say(process(pid), job);
+        world.check_account(process(pid), None);
+        world.check_account(process(pid), Some("astro"));
+    }
+    assert_eq!(world.calls(), "--json 7\n--json 8\n--oneliner 8\n--json 9\n");
+}
+
+#[test]
 fn nobody_is_asked_what_no_rule_wants() {
     let world = World::new("unwanted", REPLY);
     world.stage.want(&rules("rules:\n  - {name: u, match: ['user=\"x\"'], owner: {team: x}}\n"), 1);
@@ -203,16 +231,16 @@ fn a_failure_leaves_the_facts_pending_until_an_answer_comes() {
 #[test]
 fn a_program_that_hangs_is_ended_with_its_children_and_delays_nobody() {
     let script = "sleep 1000 & echo $$ $! >$D/pids-$4; wait";
-    let world = World::with_patience("hanging", script, Duration::from_secs(3));
+    let world = World::with_patience("hanging", script, Duration::from_secs(15));
     world.say(process(1), "7");
     world.check_account(process(1), None);
+    let pids = world.wait_for_line("pids-7");
     world.say(process(2), "8");
     world.check_account(process(2), None);
     (world.tell)(Event::Ended { process: process(2) });
     assert_eq!(world.next(), Event::Ended { process: process(2) });
     // And only now its time is over.
     assert_eq!(world.next(), Event::Missing { process: process(1), part: "slurm_unreachable" });
-    let pids = fs::read_to_string(world.folder.join("pids-7")).expect("the pids");
     let (shell, sleep) = pids.trim().split_once(' ').expect("two pids");
     let state = |pid| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     assert_eq!(state(shell), "", "not even a zombie is left");
@@ -227,12 +255,16 @@ fn a_program_that_hangs_is_ended_with_its_children_and_delays_nobody() {
 
 #[test]
 fn a_process_that_ended_before_the_answer_still_gets_it() {
-    let world = World::new("ended", &format!("[ $1 = --json ] && exit 1\nsleep 0.2\n{REPLY}"));
+    let world = World::new(
+        "ended",
+        &format!("[ $1 = --json ] && exit 1\nwhile [ ! -e $D/go ]; do sleep 0.01; done\n{REPLY}"),
+    );
     world.say(process(1), "7");
     world.check_account(process(1), None);
     (world.tell)(Event::Ended { process: process(1) });
     world.stage.forget(process(1));
     assert_eq!(world.next(), Event::Ended { process: process(1) });
+    fs::write(world.folder.join("go"), "").expect("a file");
     world.check_account(process(1), Some("astro"));
 }
 
