@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
 use nvml_wrapper::error::NvmlError;
@@ -131,6 +131,7 @@ impl<'a> NvmlSampler<'a> {
         let mut running = match self.lists.read(device, log) {
             Listing::Known(running) => running,
             Listing::None => {
+                self.utilization.forget();
                 return Some(Processes { running: None, utilization: None, strangers_only: false });
             }
             Listing::Failed => return None,
@@ -179,10 +180,13 @@ fn pids(running: &[Running]) -> BTreeSet<u32> {
 
 impl Sampler for NvmlSampler<'_> {
     fn glance(&mut self) -> Vec<Running> {
+        let begin = Instant::now();
         if !self.utilization.glance(self.device, &mut self.log, clock::unix()) {
             return Vec::new();
         }
-        match self.lists.read(self.device, &mut self.log) {
+        let listing = self.lists.read(self.device, &mut self.log);
+        self.utilization.rest(begin);
+        match listing {
             Listing::Known(running) => self.utilization.admit(running),
             Listing::None | Listing::Failed => Vec::new(),
         }
