@@ -12,7 +12,7 @@ use nvml_wrapper::{Device, Nvml};
 use wattribute::units::{Microseconds, Milliwatts};
 
 use super::answers::Log;
-use super::energy::Energy;
+use super::energy::{CounterSource, Energy};
 use super::lists::{Listing, Lists};
 use super::mig::Division;
 use super::ticks::{self, Ending};
@@ -106,6 +106,7 @@ struct NvmlSampler<'a> {
     device: &'a Device<'a>,
     log: Log,
     ticks: u64,
+    counter: CounterSource,
     lists: Lists,
     utilization: Utilization,
     division: Division<'a>,
@@ -118,6 +119,7 @@ impl<'a> NvmlSampler<'a> {
             device,
             log,
             ticks: 0,
+            counter: CounterSource::default(),
             lists: Lists::default(),
             utilization: Utilization::new(),
             division: Division::default(),
@@ -194,7 +196,7 @@ impl Sampler for NvmlSampler<'_> {
 
     fn sample(&mut self) -> Sample {
         self.division.glance(self.device, &mut self.log);
-        let energy = Energy::read(self.device, &mut self.log);
+        let energy = Energy::read(self.device, &mut self.log, &mut self.counter);
         let (at, unix) = (clock::monotonic(), clock::unix());
         let processes = self.processes(unix);
         let mig = self.mig(processes.as_ref(), at);
