@@ -128,9 +128,9 @@ mod tests {
 
     /// How many are listed where these pids were found; `None` where nobody can say.
     #[track_caller]
-    fn check(pids: &[u32], merged: Merged, want: Option<usize>) {
+    fn check(pids: &[u32], [has_list, has_gap]: [bool; 2], want: Option<usize>) {
         let all = pids.iter().map(|&pid| ((pid, None), None)).collect();
-        let listed = match (Merged { all, ..merged }).listing() {
+        let listed = match (Merged { all, has_list, has_gap }).listing() {
             Listing::Known(running) => Some(running.len()),
             Listing::None | Listing::Failed => None,
         };
@@ -139,10 +139,9 @@ mod tests {
 
     #[test]
     fn a_gpu_is_empty_only_where_no_list_is_missing() {
-        let merged = |has_list, has_gap| Merged { has_list, has_gap, ..Merged::default() };
-        check(&[], merged(true, false), Some(0));
-        check(&[], merged(true, true), None);
-        check(&[7], merged(true, true), Some(1));
-        check(&[], merged(false, false), None);
+        check(&[], [true, false], Some(0));
+        check(&[], [true, true], None);
+        check(&[7], [true, true], Some(1));
+        check(&[], [false, false], None);
     }
 }

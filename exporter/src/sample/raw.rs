@@ -122,15 +122,6 @@ pub fn utilization_info(
     Ok(list.iter().map(sample).collect())
 }
 
-/// The MIG instance at this index of a GPU; `None` where there is none: indices may have gaps.
-pub fn instance<'a>(device: &Device<'a>, index: u32) -> Result<Option<Device<'a>>, NvmlError> {
-    match device.mig_device_by_index(index) {
-        Ok(instance) => Ok(Some(instance)),
-        Err(NvmlError::NotFound | NvmlError::InvalidArg) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 /// The GPU instance that a MIG device is on.
 pub fn gpu_instance(device: &Device<'_>) -> Result<u32, NvmlError> {
     let call = *nvml_sym(device.nvml().lib().nvmlDeviceGetGpuInstanceId.as_ref())?;
