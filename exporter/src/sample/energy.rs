@@ -30,15 +30,40 @@ pub struct Energy {
     pub power_now: Option<Milliwatts>,
 }
 
+/// Where a GPU's counter is read. The field and the call need not agree at every moment, and a step from one to the
+/// other would look like energy, or like a reset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CounterSource {
+    /// By the call, unless the field answers.
+    #[default]
+    Open,
+    /// By the field, which has answered.
+    Field,
+}
+
+impl CounterSource {
+    /// What the field says of the counter; `None` where the call is to be asked.
+    fn by_field(&mut self, energy: Option<u64>) -> Option<Counter> {
+        match energy {
+            // Zero may be a field that the driver has and does not fill.
+            Some(0) => None,
+            Some(value) => {
+                *self = Self::Field;
+                Some(Counter::Value(Millijoules(value)))
+            }
+            None => (*self == Self::Field).then_some(Counter::Failed),
+        }
+    }
+}
+
 impl Energy {
     /// Asks a GPU.
-    pub fn read(device: &Device<'_>, log: &mut Log) -> Self {
+    pub fn read(device: &Device<'_>, log: &mut Log, source: &mut CounterSource) -> Self {
         let [energy, average, instant] = fields(device, log);
-        // Zero may be a field that the driver has and does not fill.
-        let counter = match energy.filter(|value| *value > 0) {
-            Some(value) => Counter::Value(Millijoules(value)),
-            None => counter(device, log),
-        };
+        if [FIELDS, ENERGY.1].into_iter().any(|name| log.is_unsupported(name)) {
+            *source = CounterSource::Open;
+        }
+        let counter = source.by_field(energy).unwrap_or_else(|| counter(device, log));
         let [average, instant] = [average, instant].map(|power| power.map(Milliwatts));
         let single = if average.or(instant).is_none() { power(device, log) } else { None };
         let power = average.or(instant).or(single);
@@ -88,4 +113,17 @@ fn counter(device: &Device<'_>, log: &mut Log) -> Counter {
 fn power(device: &Device<'_>, log: &mut Log) -> Option<Milliwatts> {
     let power = log.call("nvmlDeviceGetPowerUsage", || device.power_usage()).value();
     power.map(|milliwatts| Milliwatts(milliwatts.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_that_has_answered_is_not_replaced_for_a_tick() {
+        let mut source = CounterSource::default();
+        let value = |value| Some(Counter::Value(Millijoules(value)));
+        let answers = [None, Some(0), Some(5), None, Some(7)].map(|energy| source.by_field(energy));
+        assert_eq!(answers, [None, None, value(5), Some(Counter::Failed), value(7)]);
+    }
 }

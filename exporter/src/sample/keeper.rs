@@ -42,7 +42,7 @@ impl<E: From<Event> + Send + 'static> Keeper<E> {
     /// Does what is due, and says how long there is nothing to do.
     fn act(&mut self, now: Instant) -> Duration {
         let due = match &mut self.state {
-            State::Held(held) if held.census.is_none() && held.next <= now => return self.count(),
+            State::Held(held) if held.next <= now => return self.count(),
             State::Held(held) => held.next,
             State::Away { opening: Some(_), .. } => now + COUNT,
             State::Away { due, patience, .. } => {
@@ -69,7 +69,6 @@ impl<E: From<Event> + Send + 'static> Keeper<E> {
                 patience.filter(|_| !*is_said).map_or(*until, |patience| patience.min(*until))
             }
         };
-        // A census that is under way is waited for, not asked after.
         due.saturating_duration_since(now).clamp(Duration::from_millis(10), COUNT)
     }
 
@@ -95,6 +94,9 @@ impl<E: From<Event> + Send + 'static> Keeper<E> {
 
     fn hear(&mut self, holder: u64, report: Report) {
         self.holders.remove(&holder);
+        if let State::Held(held) = &mut self.state {
+            held.asking.remove(&holder);
+        }
         match report {
             Report::Closed => {}
             Report::Opened(outcome) => self.opened(holder, outcome),
@@ -135,19 +137,25 @@ impl<E: From<Event> + Send + 'static> Keeper<E> {
         census.looking.len() < before
     }
 
-    /// Begins a census.
+    /// Begins a census. One that is still under way hangs: it is given up, and nobody is known to be missing by it.
     fn count(&mut self) -> Duration {
         let State::Held(held) = &mut self.state else { return Duration::ZERO };
         held.next = Instant::now() + COUNT;
+        held.census = None;
+        if held.asking.values().any(Option::is_none) {
+            return Duration::ZERO;
+        }
         let (driver, events) = (held.driver.clone(), self.plan.events.clone());
         let count = move || {
             let outcome = timed(&events, "nvmlDeviceGetCount_v2", || driver.count());
             drop(driver);
             Report::Counted(outcome)
         };
-        let looking = self.begin("census".into(), count).into_iter().collect();
+        let looking: Vec<u64> = self.begin("census".into(), count).into_iter().collect();
+        let has_gaps = looking.is_empty();
         if let State::Held(held) = &mut self.state {
-            held.census = Some(Census { looking, found: BTreeMap::new(), has_gaps: false });
+            held.asking.extend(looking.iter().map(|&holder| (holder, None)));
+            held.census = Some(Census { looking, found: BTreeMap::new(), has_gaps });
         }
         self.finish_census();
         Duration::ZERO
@@ -156,7 +164,11 @@ impl<E: From<Event> + Send + 'static> Keeper<E> {
     /// Asks each GPU who it is, in a thread for each: one may hang.
     fn probe(&mut self, count: u32) {
         for index in 0..count {
-            let State::Held(held) = &self.state else { return };
+            let State::Held(held) = &mut self.state else { return };
+            if held.asking.values().any(|asked| *asked == Some(index)) {
+                held.census.iter_mut().for_each(|census| census.has_gaps = true);
+                continue;
+            }
             let (driver, events) = (held.driver.clone(), self.plan.events.clone());
             let probe = move || {
                 let outcome = timed(&events, "nvmlDeviceGetHandleByIndex_v2", || driver.uuid(index));
@@ -164,8 +176,10 @@ impl<E: From<Event> + Send + 'static> Keeper<E> {
                 Report::Probed(index, outcome)
             };
             let holder = self.begin(format!("opening of gpu {index}"), probe);
-            if let State::Held(Held { census: Some(census), .. }) = &mut self.state {
+            if let State::Held(Held { census: Some(census), asking, .. }) = &mut self.state {
+                census.has_gaps |= holder.is_none();
                 census.looking.extend(holder);
+                asking.extend(holder.map(|holder| (holder, Some(index))));
             }
         }
     }
@@ -231,7 +245,8 @@ impl<E: From<Event> + Send + 'static> Keeper<E> {
             self.retry = RETRY[0];
         }
         let due = now + self.retry;
-        let restarted = why == ticks::NOT_LOADED;
+        // To a session that was open, another version is another kernel module: loaded since.
+        let restarted = why == ticks::NOT_LOADED || why == ticks::OTHER_VERSION;
         self.let_go(State::Away { due, patience: now + PATIENCE, opening: None, restarted, said: why });
     }
 
@@ -279,7 +294,7 @@ impl<E: From<Event> + Send + 'static> Keeper<E> {
         tracing::info!("the driver is open again");
         let now = Instant::now();
         self.retry = (self.retry * 2).min(RETRY[1]);
-        self.state = State::Held(Held { driver, since: now, gpus: BTreeMap::new(), census: None, next: now });
+        self.state = State::Held(Held::new(driver, now));
     }
 
     fn wait_longer(&mut self, why: &'static str, is_awaited: bool) {

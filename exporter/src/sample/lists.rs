@@ -24,7 +24,7 @@ const FAILURES: u32 = 5;
 /// Who is on a GPU.
 pub enum Listing {
     Known(Vec<Running>),
-    /// The driver has no list at all.
+    /// The driver has no list at all, or none that says anything.
     None,
     /// A list could not be had this time.
     Failed,
@@ -51,6 +51,28 @@ pub struct Lists {
 /// A process, on a MIG instance if there are any: it may be on several.
 type Place = (u32, Option<InstanceId>);
 
+/// What the lists said together.
+#[derive(Default)]
+struct Merged {
+    /// Each process, with its memory.
+    all: BTreeMap<Place, Option<u64>>,
+    /// Whether the driver has any list.
+    has_list: bool,
+    /// Whether one was done without since it keeps failing.
+    has_gap: bool,
+}
+
+impl Merged {
+    /// Where a list is missing, that the others are empty does not mean that nobody is there.
+    fn listing(self) -> Listing {
+        if !self.has_list || (self.has_gap && self.all.is_empty()) {
+            return Listing::None;
+        }
+        let running = |((pid, instance), memory)| Running { pid, instance, memory };
+        Listing::Known(self.all.into_iter().map(running).collect())
+    }
+}
+
 impl Lists {
     /// The processes of all kinds, each once.
     pub fn read(&mut self, device: &Device<'_>, log: &mut Log) -> Listing {
@@ -69,32 +91,57 @@ impl Lists {
     }
 
     fn ask(&mut self, device: &Device<'_>, log: &mut Log) -> Listing {
-        let mut all: BTreeMap<Place, Option<u64>> = BTreeMap::new();
-        let mut has_list = false;
+        let mut merged = Merged::default();
         for (past, (name, kind)) in self.past.iter_mut().zip(LISTS) {
             if past.skipped {
-                has_list = true;
+                merged.has_list = true;
                 continue;
             }
             let list = match log.call(name, || raw::running(device, kind, self.room)) {
                 Answer::Value(list) => list,
                 Answer::Unsupported => continue,
-                Answer::Failed if past.failures >= FAILURES => continue,
+                Answer::Failed if past.failures >= FAILURES => {
+                    merged.has_gap = true;
+                    continue;
+                }
                 Answer::Failed => {
                     past.failures += 1;
                     return Listing::Failed;
                 }
             };
-            has_list = true;
+            merged.has_list = true;
             (past.failures, past.was_empty) = (0, list.is_empty());
             self.room = self.room.max(list.len());
             for process in list {
                 // In several lists at once, a process has the same memory in each.
-                let memory = all.entry((process.pid, process.instance)).or_default();
+                let memory = merged.all.entry((process.pid, process.instance)).or_default();
                 *memory = (*memory).max(process.memory);
             }
         }
-        let running = |((pid, instance), memory)| Running { pid, instance, memory };
-        if has_list { Listing::Known(all.into_iter().map(running).collect()) } else { Listing::None }
+        merged.listing()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many are listed where these pids were found; `None` where nobody can say.
+    #[track_caller]
+    fn check(pids: &[u32], [has_list, has_gap]: [bool; 2], want: Option<usize>) {
+        let all = pids.iter().map(|&pid| ((pid, None), None)).collect();
+        let listed = match (Merged { all, has_list, has_gap }).listing() {
+            Listing::Known(running) => Some(running.len()),
+            Listing::None | Listing::Failed => None,
+        };
+        assert_eq!(listed, want);
+    }
+
+    #[test]
+    fn a_gpu_is_empty_only_where_no_list_is_missing() {
+        check(&[], [true, false], Some(0));
+        check(&[], [true, true], None);
+        check(&[7], [true, true], Some(1));
+        check(&[], [false, false], None);
     }
 }

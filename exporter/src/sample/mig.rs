@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nvml_wrapper::Device;
+use nvml_wrapper::error::NvmlError;
 use wattribute::split::InstanceId;
 use wattribute::units::Microseconds;
 
@@ -19,6 +20,8 @@ use super::{Mig, MigInstance, Running, raw};
 const LOOK_TICKS: u64 = 10;
 /// How often at most they are looked up for a reason: it takes a call for each that there could be.
 const REASON_TICKS: u64 = 2;
+/// After so many looks in a row in which a call failed, what the others say is believed.
+const FAILURES: u32 = 5;
 const MIB: u64 = 1 << 20;
 
 /// Whether a GPU is divided.
@@ -37,6 +40,8 @@ pub struct Division<'a> {
     ticks: u64,
     /// The tick of the last look.
     looked: u64,
+    /// In how many looks in a row a call failed.
+    failures: u32,
 }
 
 impl<'a> Division<'a> {
@@ -67,7 +72,20 @@ impl<'a> Division<'a> {
             log.ask_all_again();
             self.gpm = Gpm::default();
         }
-        self.mode = if is_on { Mode::On(look_up(device, log)) } else { Mode::Off };
+        if is_on {
+            self.settle(look_up(device, log));
+        } else {
+            self.mode = Mode::Off;
+        }
+    }
+
+    /// A call that failed is not a division: the old one stands, where there is one.
+    fn settle(&mut self, found: Result<Mig, Partial>) {
+        self.failures = if found.is_ok() { 0 } else { self.failures + 1 };
+        match found {
+            Err(Partial(_)) if matches!(self.mode, Mode::On(_)) && self.failures < FAILURES => {}
+            Ok(mig) | Err(Partial(mig)) => self.mode = Mode::On(mig),
+        }
     }
 
     /// How the GPU is divided at this moment, with the activity of its instances since the last time; `None` where it
@@ -112,32 +130,65 @@ fn gpu_instances(mig: &Mig) -> BTreeSet<u32> {
     mig.instances.iter().map(|own| own.id.gpu).collect()
 }
 
+/// The instances that were found where a call failed.
+struct Partial(Mig);
+
+/// A call failed, which says nothing of what exists.
+struct Failed;
+
 /// The instances that exist.
-fn look_up(device: &Device<'_>, log: &mut Log) -> Mig {
-    let most = log.call("nvmlDeviceGetMaxMigDeviceCount", || device.mig_device_count()).value().unwrap_or(0);
-    let by_index = |index| {
-        // Most indices have none.
-        let own =
-            log.call("nvmlDeviceGetMigDeviceHandleByIndex", || raw::instance(device, index)).value()??;
-        instance(&own, log)
-    };
-    Mig { slices: most, instances: (0..most).filter_map(by_index).collect() }
+fn look_up(device: &Device<'_>, log: &mut Log) -> Result<Mig, Partial> {
+    let most = ask(log, "nvmlDeviceGetMaxMigDeviceCount", || device.mig_device_count());
+    let (slices, mut has_failed) = (most.as_ref().ok().copied().flatten().unwrap_or(0), most.is_err());
+    let mut instances = Vec::new();
+    for index in 0..slices {
+        match instance(device, index, log) {
+            Ok(own) => instances.extend(own),
+            Err(Failed) => has_failed = true,
+        }
+    }
+    let mig = Mig { slices, instances };
+    if has_failed { Err(Partial(mig)) } else { Ok(mig) }
 }
 
-/// What an instance says of itself; `None` where it has gone again.
-fn instance(own: &Device<'_>, log: &mut Log) -> Option<MigInstance> {
-    let gpu = log.call("nvmlDeviceGetGpuInstanceId", || raw::gpu_instance(own)).value()?;
-    let compute = log.call("nvmlDeviceGetComputeInstanceId", || raw::compute_instance(own)).value()?;
-    let uuid = log.call("nvmlDeviceGetUUID/mig", || own.uuid()).value()?;
-    let attributes = log.call("nvmlDeviceGetAttributes_v2", || own.attributes()).value();
-    Some(MigInstance {
+/// What the instance at this index says of itself; `None` where there is none, as at most indices, or it has gone again.
+fn instance(device: &Device<'_>, index: u32, log: &mut Log) -> Result<Option<MigInstance>, Failed> {
+    let own = ask(log, "nvmlDeviceGetMigDeviceHandleByIndex", || device.mig_device_by_index(index))?;
+    let Some(own) = own else { return Ok(None) };
+    let gpu = ask(log, "nvmlDeviceGetGpuInstanceId", || raw::gpu_instance(&own))?;
+    let compute = ask(log, "nvmlDeviceGetComputeInstanceId", || raw::compute_instance(&own))?;
+    let uuid = ask(log, "nvmlDeviceGetUUID/mig", || own.uuid())?;
+    let (Some(gpu), Some(compute), Some(uuid)) = (gpu, compute, uuid) else { return Ok(None) };
+    let attributes = ask(log, "nvmlDeviceGetAttributes_v2", || own.attributes())?;
+    Ok(Some(MigInstance {
         id: InstanceId { gpu, compute },
         uuid: Arc::from(uuid),
         // The smallest there is, where the driver does not say.
         slices: attributes.as_ref().map_or(1, |own| own.compute_instance_slice_count.max(1)),
         memory: attributes.as_ref().map(|own| own.memory_size_mb.saturating_mul(MIB)),
         activity: None,
-    })
+    }))
+}
+
+/// Makes a call; `None` where the driver does not support it, or what it is about has gone.
+fn ask<T>(
+    log: &mut Log,
+    name: &'static str,
+    call: impl FnOnce() -> Result<T, NvmlError>,
+) -> Result<Option<T>, Failed> {
+    match log.call(name, || gone_is_none(call())) {
+        Answer::Value(value) => Ok(value),
+        Answer::Unsupported => Ok(None),
+        Answer::Failed => Err(Failed),
+    }
+}
+
+/// To a driver that does not have an instance, its index or handle may be an invalid argument.
+fn gone_is_none<T>(answer: Result<T, NvmlError>) -> Result<Option<T>, NvmlError> {
+    match answer {
+        Err(NvmlError::NotFound | NvmlError::InvalidArg) => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 /// Activity is known by GPU instance. Where one has several compute instances, those with processes share it.
@@ -179,5 +230,28 @@ mod tests {
         check(&[(1, 0), (1, 1)], &[(1, 1)], &[Some(0), Some(50_000)]);
         check(&[(1, 0), (1, 1)], &[], &[Some(50_000), Some(50_000)]);
         check(&[(2, 0)], &[(2, 0)], &[None]);
+    }
+
+    #[test]
+    fn a_call_that_failed_is_no_reconfiguration_until_it_keeps_failing() {
+        let mig = |slices| Mig { slices, instances: Vec::new() };
+        let mut division = Division::default();
+        let mut slices = |found| {
+            division.settle(found);
+            let Mode::On(mig) = &division.mode else { panic!("the gpu is divided") };
+            mig.slices
+        };
+        assert_eq!(slices(Err(Partial(mig(3)))), 3);
+        assert_eq!(slices(Ok(mig(7))), 7);
+        let failed = [(); 5].map(|()| slices(Err(Partial(mig(0)))));
+        assert_eq!(failed, [7, 7, 7, 7, 0]);
+    }
+
+    #[test]
+    fn an_instance_that_has_gone_is_no_failed_call() {
+        let answer = |error| gone_is_none::<()>(Err(error)).ok();
+        assert_eq!(answer(NvmlError::NotFound), Some(None));
+        assert_eq!(answer(NvmlError::InvalidArg), Some(None));
+        assert_eq!(answer(NvmlError::Timeout), None);
     }
 }

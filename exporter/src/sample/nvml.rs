@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
 use nvml_wrapper::error::NvmlError;
@@ -12,7 +12,7 @@ use nvml_wrapper::{Device, Nvml};
 use wattribute::units::{Microseconds, Milliwatts};
 
 use super::answers::Log;
-use super::energy::Energy;
+use super::energy::{CounterSource, Energy};
 use super::lists::{Listing, Lists};
 use super::mig::Division;
 use super::ticks::{self, Ending};
@@ -106,6 +106,7 @@ struct NvmlSampler<'a> {
     device: &'a Device<'a>,
     log: Log,
     ticks: u64,
+    counter: CounterSource,
     lists: Lists,
     utilization: Utilization,
     division: Division<'a>,
@@ -118,6 +119,7 @@ impl<'a> NvmlSampler<'a> {
             device,
             log,
             ticks: 0,
+            counter: CounterSource::default(),
             lists: Lists::default(),
             utilization: Utilization::new(),
             division: Division::default(),
@@ -131,6 +133,7 @@ impl<'a> NvmlSampler<'a> {
         let mut running = match self.lists.read(device, log) {
             Listing::Known(running) => running,
             Listing::None => {
+                self.utilization.forget();
                 return Some(Processes { running: None, utilization: None, strangers_only: false });
             }
             Listing::Failed => return None,
@@ -179,10 +182,13 @@ fn pids(running: &[Running]) -> BTreeSet<u32> {
 
 impl Sampler for NvmlSampler<'_> {
     fn glance(&mut self) -> Vec<Running> {
+        let begin = Instant::now();
         if !self.utilization.glance(self.device, &mut self.log, clock::unix()) {
             return Vec::new();
         }
-        match self.lists.read(self.device, &mut self.log) {
+        let listing = self.lists.read(self.device, &mut self.log);
+        self.utilization.rest(begin);
+        match listing {
             Listing::Known(running) => self.utilization.admit(running),
             Listing::None | Listing::Failed => Vec::new(),
         }
@@ -190,7 +196,7 @@ impl Sampler for NvmlSampler<'_> {
 
     fn sample(&mut self) -> Sample {
         self.division.glance(self.device, &mut self.log);
-        let energy = Energy::read(self.device, &mut self.log);
+        let energy = Energy::read(self.device, &mut self.log, &mut self.counter);
         let (at, unix) = (clock::monotonic(), clock::unix());
         let processes = self.processes(unix);
         let mig = self.mig(processes.as_ref(), at);

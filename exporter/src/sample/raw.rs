@@ -17,6 +17,8 @@ use wattribute::split::InstanceId;
 
 /// How often a list that grows between two calls is asked for again.
 const ATTEMPTS: usize = 5;
+/// No list is longer: a driver that says so is not believed, and gets no memory for it.
+const MOST: usize = 1 << 20;
 /// Room for this many more entries than the driver last spoke of.
 const HEADROOM: usize = 16;
 /// What the driver writes where it does not know the memory of a process.
@@ -120,15 +122,6 @@ pub fn utilization_info(
     Ok(list.iter().map(sample).collect())
 }
 
-/// The MIG instance at this index of a GPU; `None` where there is none: indices may have gaps.
-pub fn instance<'a>(device: &Device<'a>, index: u32) -> Result<Option<Device<'a>>, NvmlError> {
-    match device.mig_device_by_index(index) {
-        Ok(instance) => Ok(Some(instance)),
-        Err(NvmlError::NotFound | NvmlError::InvalidArg) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 /// The GPU instance that a MIG device is on.
 pub fn gpu_instance(device: &Device<'_>) -> Result<u32, NvmlError> {
     let call = *nvml_sym(device.nvml().lib().nvmlDeviceGetGpuInstanceId.as_ref())?;
@@ -173,6 +166,9 @@ fn fetch<T>(
             return Ok(entries);
         }
         wanted = (count as usize).max(wanted * 2);
+        if wanted > MOST {
+            break;
+        }
     }
     Err(NvmlError::InsufficientSize(Some(wanted)))
 }
@@ -206,5 +202,10 @@ mod tests {
     #[test]
     fn a_list_that_never_stops_growing_is_an_error() {
         assert!(fetched(&[1000, 5000, 20_000, 80_000, 300_000]).is_err());
+    }
+
+    #[test]
+    fn no_room_is_made_for_a_list_that_cannot_be() {
+        assert!(fetched(&[c_uint::MAX]).is_err());
     }
 }

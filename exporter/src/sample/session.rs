@@ -86,8 +86,7 @@ pub struct Plan<E> {
 /// If the kernel gives no thread.
 pub fn start<E: From<Event> + Send + 'static>(driver: Driver, plan: Plan<E>) -> io::Result<Session> {
     let (news, inbox) = mpsc::channel();
-    let held =
-        Held { driver, since: Instant::now(), gpus: BTreeMap::new(), census: None, next: Instant::now() };
+    let held = Held::new(driver, Instant::now());
     let (holders, last, retry) = (BTreeMap::new(), 0, RETRY[0]);
     let state = State::Held(held);
     let keeper = Keeper { plan, news: news.clone(), holders, last, retry, state };
@@ -132,8 +131,19 @@ pub(super) struct Held {
     /// By uuid: the sampling thread, and what stops it.
     pub(super) gpus: BTreeMap<String, (u64, Sender<()>)>,
     pub(super) census: Option<Census>,
-    /// When the next census is due.
+    /// The threads of censuses that have not returned, and the index of which each asks; `None` for the count. One of
+    /// an earlier census hangs, and nobody asks the same beside it.
+    pub(super) asking: BTreeMap<u64, Option<u32>>,
+    /// When the next census is due; one that is still under way then is given up.
     pub(super) next: Instant,
+}
+
+impl Held {
+    /// A driver just opened: who is there is not known yet.
+    pub(super) fn new(driver: Driver, now: Instant) -> Self {
+        let (gpus, asking) = (BTreeMap::new(), BTreeMap::new());
+        Self { driver, since: now, gpus, census: None, asking, next: now }
+    }
 }
 
 pub(super) enum State {

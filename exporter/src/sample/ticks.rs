@@ -38,9 +38,12 @@ const UNANSWERED: u32 = 30;
 /// The driver is not loaded. When it is loaded again, counters begin at zero.
 pub const NOT_LOADED: &str = "driver_not_loaded";
 
+/// The driver is of another version than the library.
+pub const OTHER_VERSION: &str = "lib_rm_version_mismatch";
+
 /// Whether an error means that the whole driver must be opened anew.
 pub fn is_gone(error: &str) -> bool {
-    [NOT_LOADED, "lib_rm_version_mismatch", "uninitialized"].contains(&error)
+    [NOT_LOADED, OTHER_VERSION, "uninitialized"].contains(&error)
 }
 
 /// Such an error, where the driver answered nothing else.
@@ -105,6 +108,10 @@ impl<E: From<Event>> Ticks<E> {
                 return true;
             }
             let running = sampler.glance();
+            // What a call that hung says after it was told to stop is not sent.
+            if self.is_stopped_within(Duration::ZERO) {
+                return true;
+            }
             if !running.is_empty() {
                 self.send(Event::Arrived { uuid: Arc::clone(uuid), running });
             }
@@ -140,5 +147,29 @@ mod tests {
         check(&[Some("uninitialized"), Some("not_supported")], None);
         check(&[Some("gpu_is_lost"), Some("gpu_is_lost")], None);
         check(&[], None);
+    }
+
+    /// Is told to stop while it glances.
+    struct Slow(Option<Sender<()>>);
+
+    impl Sampler for Slow {
+        fn sample(&mut self) -> Sample {
+            panic!("nobody waits for a sample")
+        }
+
+        fn glance(&mut self) -> Vec<Running> {
+            self.0 = None;
+            vec![Running { pid: 7, instance: None, memory: None }]
+        }
+    }
+
+    #[test]
+    fn what_a_glance_says_after_the_stop_is_not_sent() {
+        let (events, inbox) = std::sync::mpsc::channel::<Event>();
+        let (stop, stopped) = std::sync::mpsc::channel();
+        let ticks = Ticks { interval: Duration::from_secs(1), events, stop: stopped };
+        let due = clock::monotonic().0 + 600_000_000;
+        assert!(ticks.is_stopped_before(due, &"GPU-1".into(), &mut Slow(Some(stop))));
+        assert_eq!(inbox.try_iter().count(), 0);
     }
 }

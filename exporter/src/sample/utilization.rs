@@ -6,6 +6,7 @@
 //! had ended. So the driver is glanced at between two ticks, about as often as it samples, as long as that costs little.
 
 use std::collections::BTreeSet;
+use std::mem;
 use std::time::Instant;
 
 use nvml_wrapper::Device;
@@ -19,6 +20,9 @@ use crate::clock;
 
 /// After so many silent ticks the other call is heard too.
 const SILENT_TICKS: u32 = 10;
+
+/// No glance while so many samples wait for the next tick.
+const GLANCED: usize = 100_000;
 
 /// What glances may cost at most: this part of the time.
 const GLANCE_COST: u32 = 100;
@@ -46,6 +50,8 @@ pub struct Utilization {
     last_seen: Microseconds,
     /// The pids of the last sample.
     listed: BTreeSet<u32>,
+    /// Those of the sample before it: the driver may speak a tick late of who has left.
+    before: BTreeSet<u32>,
     /// How many samples to make room for.
     room: usize,
     /// The call that answered best so far.
@@ -67,25 +73,39 @@ impl Utilization {
     /// Begins with what is sampled from now on.
     pub fn new() -> Self {
         let (last_seen, preferred) = (clock::unix(), UtilizationCall::Classic);
-        let (listed, glanced) = (BTreeSet::new(), Vec::new());
-        Self { last_seen, listed, room: 0, preferred, silent: 0, glanced, rests_until: None }
+        let (listed, before, glanced) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        Self { last_seen, listed, before, room: 0, preferred, silent: 0, glanced, rests_until: None }
     }
 
     /// Looks between two ticks, where anybody is on the GPU and the driver is quick about it; says whether it spoke of
     /// somebody new.
     pub fn glance(&mut self, device: &Device<'_>, log: &mut Log, now: Microseconds) -> bool {
         let begin = Instant::now();
-        if self.listed.is_empty() || self.rests_until.is_some_and(|until| begin < until) {
+        let is_vain = self.listed.is_empty() || self.glanced.len() >= GLANCED;
+        if is_vain || self.rests_until.is_some_and(|until| begin < until) {
             return false;
         }
-        let Some(Fresh { mut samples, .. }) = self.look(device, log, now) else { return false };
-        let known = samples.iter().filter(|one| self.listed.contains(&one.pid));
+        let looked = self.look(device, log, now);
+        self.rest(begin);
+        let Some(Fresh { mut samples, .. }) = looked else { return false };
+        let known = samples.iter().filter(|one| self.knows(one.pid, &self.listed));
         let newest = known.map(|one| one.at).max();
         let has_strangers = samples.iter().any(|one| !self.listed.contains(&one.pid));
         self.last_seen = newest.unwrap_or(self.last_seen);
         self.glanced.append(&mut samples);
-        self.rests_until = Some(Instant::now() + begin.elapsed().saturating_mul(GLANCE_COST));
         has_strangers
+    }
+
+    /// After a glance that took from then until now there is none for a while.
+    pub fn rest(&mut self, begin: Instant) {
+        self.rests_until = Some(Instant::now() + begin.elapsed().saturating_mul(GLANCE_COST));
+    }
+
+    /// Nobody can say who is on the GPU: what was glanced is nobody's.
+    pub fn forget(&mut self) {
+        self.listed.clear();
+        self.before.clear();
+        self.glanced.clear();
     }
 
     /// Those of these who are new; from now on they are not.
@@ -101,8 +121,7 @@ impl Utilization {
     }
 
     fn look(&mut self, device: &Device<'_>, log: &mut Log, now: Microseconds) -> Option<Fresh> {
-        // A clock that was set back must not make every new sample look old.
-        let since = self.last_seen.min(now);
+        let since = self.since(now);
         let is_new =
             |one: &ProcessSample| one.timestamp > since.0 && one.timestamp <= now.0 + Microseconds::SECOND.0;
         let samples = self.samples(device, log, since)?;
@@ -116,6 +135,16 @@ impl Utilization {
         Some(Fresh { since, samples: samples.into_iter().filter(is_sane).map(to_sample).collect() })
     }
 
+    /// What the driver is asked for: what is newer than this. A clock that was set back must not make every new sample
+    /// look old, and what was sampled before that has no time any more.
+    fn since(&mut self, now: Microseconds) -> Microseconds {
+        if self.last_seen > now + Microseconds::SECOND {
+            self.last_seen = now.saturating_sub(Microseconds::SECOND);
+            self.glanced.clear();
+        }
+        self.last_seen.min(now)
+    }
+
     /// Whether samples speak of somebody who is in no list.
     pub fn has_strangers(&self, fresh: &Fresh, listed: &BTreeSet<u32>) -> bool {
         fresh.samples.iter().any(|one| !self.knows(one.pid, listed))
@@ -124,7 +153,7 @@ impl Utilization {
     /// The samples of those who are listed; and whether there were others only.
     pub fn accept(&mut self, fresh: Option<Fresh>, listed: BTreeSet<u32>) -> (Option<Vec<SmSample>>, bool) {
         let Some(Fresh { since, samples }) = fresh else {
-            self.listed = listed;
+            self.replace(listed);
             return (None, false);
         };
         let has_samples = !samples.is_empty();
@@ -132,13 +161,17 @@ impl Utilization {
         let accepted: Vec<SmSample> = known.collect();
         let strangers_only = accepted.is_empty() && has_samples;
         self.last_seen = accepted.iter().map(|sample| sample.at).max().unwrap_or(since);
-        self.listed = listed;
+        self.replace(listed);
         (Some(accepted), strangers_only)
+    }
+
+    fn replace(&mut self, listed: BTreeSet<u32>) {
+        self.before = mem::replace(&mut self.listed, listed);
     }
 
     /// Who has just left may have been busy until then.
     fn knows(&self, pid: u32, listed: &BTreeSet<u32>) -> bool {
-        listed.contains(&pid) || self.listed.contains(&pid)
+        [listed, &self.listed, &self.before].iter().any(|pids| pids.contains(&pid))
     }
 
     /// What the driver says since then, by whichever call answers; empty where the GPU was idle. Now and then the other
@@ -190,5 +223,40 @@ fn none_is_idle<T>(samples: Result<Vec<T>, NvmlError>) -> Result<Vec<T>, NvmlErr
     match samples {
         Err(NvmlError::NotFound) => Ok(Vec::new()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(pid: u32) -> SmSample {
+        SmSample { pid, at: Microseconds(5), since: None, percent: 50 }
+    }
+
+    #[test]
+    fn who_has_left_is_known_for_two_ticks() {
+        let mut utilization = Utilization::new();
+        utilization.accept(None, BTreeSet::from([7]));
+        let mut is_accepted = || {
+            let fresh = Fresh { since: Microseconds(1), samples: vec![sample(7)] };
+            let (accepted, strangers_only) = utilization.accept(Some(fresh), BTreeSet::new());
+            assert_eq!(strangers_only, accepted == Some(vec![]));
+            !strangers_only
+        };
+        assert_eq!([is_accepted(), is_accepted(), is_accepted()], [true, true, false]);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_begins_anew() {
+        let mut utilization = Utilization::new();
+        let second = Microseconds::SECOND;
+        let now = Microseconds(100 * second.0);
+        utilization.last_seen = now + second;
+        utilization.glanced = vec![sample(7)];
+        assert_eq!((utilization.since(now), utilization.glanced.len()), (now, 1));
+        utilization.last_seen = now + second + second;
+        assert_eq!(utilization.since(now), now.saturating_sub(second));
+        assert!(utilization.glanced.is_empty());
     }
 }
