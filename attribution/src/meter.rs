@@ -8,6 +8,8 @@ const NANOJOULES_PER_MILLIJOULE: u128 = 1_000_000;
 const STUCK_TIME: Microseconds = Microseconds(10_000_000);
 /// ... if power says that at least this much was drawn.
 const STUCK_ENERGY: Millijoules = Millijoules(50_000);
+/// No GPU draws more, where its own limit is unknown.
+const CEILING: Milliwatts = Milliwatts(2_000_000);
 
 /// What the driver answered when it was asked for the energy counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +62,8 @@ pub struct Metered {
 pub struct EnergyMeter {
     limit: Option<Milliwatts>,
     last: Option<Reading>,
+    /// The last reading is an earlier run's: of the gap since then power says nothing.
+    resumed: bool,
     /// What power × time left below a whole millijoule, in nanojoules.
     rest: u128,
     /// The counter stands still.
@@ -88,7 +92,7 @@ impl Still {
 }
 
 impl EnergyMeter {
-    /// A meter for a GPU whose power limit can be set to at most `limit`; without one, every increase is believed.
+    /// A meter for a GPU whose power limit can be set to at most `limit`; without one, to 2 kW.
     #[must_use]
     pub fn new(limit: Option<Milliwatts>) -> Self {
         Self { limit, ..Self::default() }
@@ -96,7 +100,12 @@ impl EnergyMeter {
 
     /// Continues after an earlier reading, so that the first reading to come closes the gap.
     pub fn resume(&mut self, last: Reading) {
-        self.last = Some(last);
+        (self.last, self.resumed) = (Some(last), true);
+    }
+
+    /// The power limit can now be set to at most `limit`.
+    pub fn set_limit(&mut self, limit: Milliwatts) {
+        self.limit = Some(limit);
     }
 
     /// The counter began at zero in the meantime, even if it should by now show more than before: its next value is a
@@ -128,6 +137,9 @@ impl EnergyMeter {
         }
         self.last = Some(now);
         let elapsed = now.at - last.at;
+        if std::mem::take(&mut self.resumed) && !has_moved(last.counter, now.counter) {
+            return Some(unknown_gap(elapsed, now.counter));
+        }
         let (Counter::Value(before), Counter::Value(value)) = (last.counter, now.counter) else {
             let energy = self.power_times_time(last, now);
             return Some(Metered {
@@ -186,7 +198,7 @@ impl EnergyMeter {
 
     /// Whether 1.5 × the maximum power limit for one second more than elapsed could have given this much.
     fn is_possible(&self, gain: Millijoules, elapsed: Microseconds) -> bool {
-        let Some(limit) = self.limit else { return true };
+        let limit = self.limit.unwrap_or(CEILING);
         let time = u128::from(elapsed.0) + u128::from(Microseconds::SECOND.0);
         u128::from(gain.0) * NANOJOULES_PER_MILLIJOULE * 2 <= u128::from(limit.0) * time * 3
     }
@@ -197,6 +209,18 @@ impl EnergyMeter {
         self.rest = nanojoules % NANOJOULES_PER_MILLIJOULE;
         Millijoules(u64::try_from(nanojoules / NANOJOULES_PER_MILLIJOULE).unwrap_or(u64::MAX))
     }
+}
+
+/// Whether both are values of a counter, and differ.
+fn has_moved(before: Counter, now: Counter) -> bool {
+    matches!((before, now), (Counter::Value(before), Counter::Value(value)) if before != value)
+}
+
+/// A time in which nobody looked and no counter counted: what was drawn is not known, and nothing is invented.
+fn unknown_gap(elapsed: Microseconds, counter: Counter) -> Metered {
+    let is_counted = matches!(counter, Counter::Value(_));
+    let source = if is_counted { EnergySource::Counter } else { EnergySource::Power };
+    Metered { elapsed, energy: Millijoules::ZERO, source, reset: false, disbelieved: Millijoules::ZERO }
 }
 
 /// The trapezoid between two readings, in nanojoules.
@@ -255,6 +279,38 @@ mod tests {
         meter.restart();
         let metered = meter.read(counted(1, 120_000, 300)).expect("an interval");
         assert_eq!((metered.energy, metered.reset), (Millijoules(120_000), true));
+    }
+
+    /// The energy of a gap of a day, and of a minute of seconds after it.
+    #[track_caller]
+    fn check_gap(before: u64, after: Counter, want: (u64, u64)) {
+        let mut meter = EnergyMeter::new(Some(LIMIT));
+        meter.resume(Reading { power: None, ..counted(0, before, 0) });
+        let mut read = |second| meter.read(Reading { counter: after, ..counted(second, 0, 300) });
+        let gap = read(86_400).expect("the gap").energy;
+        let minute: Millijoules = (86_401..=86_460).filter_map(read).map(|one| one.energy).sum();
+        assert_eq!((gap.0, minute.0), want);
+    }
+
+    #[test]
+    fn the_energy_of_a_gap_is_the_counters_gain_or_nothing() {
+        let value = |value| Counter::Value(Millijoules(value));
+        check_gap(5_000, value(9_000), (4_000, 60 * 300_000));
+        check_gap(5_000, value(5_000), (0, 60 * 300_000));
+        check_gap(0, value(0), (0, 60 * 300_000));
+        check_gap(5_000, Counter::Unsupported, (0, 60 * 300_000));
+    }
+
+    #[test]
+    fn a_limit_that_becomes_known_later_counts_and_without_one_there_is_a_ceiling() {
+        let mut meter = EnergyMeter::new(None);
+        let mut read = |second, counter| meter.read(counted(second, counter, 300)).map(|one| one.energy.0);
+        assert_eq!(
+            (read(0, 0), read(1, 6_000_000), read(2, 12_000_001)),
+            (None, Some(6_000_000), Some(300_000))
+        );
+        meter.set_limit(LIMIT);
+        assert_eq!(meter.read(counted(3, 14_100_002, 300)).map(|one| one.energy.0), Some(300_000));
     }
 
     #[test]
