@@ -180,3 +180,17 @@ fn a_verdict_waits_until_it_is_known_whether_the_process_is_ignored() {
     world.learn(process, &[(Field::User, "ada-x"), (Field::Namespace, "monitoring")]);
     assert_eq!(role(&world), Some(wattribute::split::Role::Ignored));
 }
+
+#[test]
+fn who_came_just_before_a_sample_and_left_unnoticed_was_there_for_half_of_that() {
+    let mut world = world();
+    world.now += 800;
+    let process = world.start(10);
+    let running = vec![Running { pid: 10, instance: None, memory: Some(1) }];
+    world.tell(sample::Event::Arrived { uuid: uuid(0), running });
+    world.learn(process, &[(Field::User, "ada-x")]);
+    world.now += 200;
+    world.sample(0, value(300_000), &[]);
+    world.learn(process, &[(Field::User, "ada-x")]);
+    check_teams(&mut world, &[("ada", 210_000), ("unallocated", 90_000)]);
+}
