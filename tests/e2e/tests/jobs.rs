@@ -127,10 +127,7 @@ fn increase_sees_all_of_three_hundred_short_jobs_also_when_scrapes_fail_and_over
         assert!((sum - all).abs() <= all * 0.01, "{name}: {sum} J of {all} J");
     }
     let failed = servers[1].query("sum(count_over_time((up == 0)[1h:1s]))");
-    assert!(
-        failed.first().is_some_and(|(_, count)| *count > 5.0),
-        "its scrapes failed now and then: {failed:?}"
-    );
+    assert!(failed.first().is_some_and(|(_, count)| *count > 5.0), "its scrapes failed now and then: {failed:?}");
     assert!(scrape.find(TEAM, &[]).len() > 300);
 }
 
