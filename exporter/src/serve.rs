@@ -143,7 +143,11 @@ impl Past {
             OpenError::Taken => say(&"another wattribute uses it: give each its own"),
             OpenError::Io(error) => say(&format!("{error}: choose a folder that wattribute may write to")),
         })?;
-        let boot_id = fs::read_to_string(Path::new("/proc/sys/kernel/random/boot_id")).unwrap_or_default();
+        let boot_id = Path::new("/proc/sys/kernel/random/boot_id");
+        let boot_id = fs::read_to_string(boot_id).unwrap_or_else(|error| {
+            tracing::warn!(%error, file = %boot_id.display(), "the boot is not known");
+            String::new()
+        });
         let text = folder.read().map_err(|error| say(&format!("the state in it cannot be read: {error}")))?;
         let state = match text.as_deref().map(format::read) {
             None => None,

@@ -130,6 +130,15 @@ impl RuleSet {
         self.ignore.iter().any(|(_, matcher)| process.holds(matcher) == Some(true))
     }
 
+    /// The field that must come before it is known whether `ignore` names this process; `None` where it is known.
+    #[must_use]
+    pub fn ignore_waits_for(&self, facts: &Facts) -> Option<&Field> {
+        let process = self.hear(facts);
+        let is_pending = |(_, matcher): &&(Place, Matcher)| process.holds(matcher).is_none();
+        let pending = self.ignore.iter().find(is_pending).map(|(_, matcher)| &matcher.field);
+        pending.filter(|_| !self.ignores(facts))
+    }
+
     /// The verdict of the first rule that matches.
     #[must_use]
     pub fn decide(&self, facts: &Facts) -> Decision {

@@ -1,5 +1,7 @@
 //! Who holds a GPU, and what falls to each: first among owners, then among an owner's processes.
 
+use std::collections::BTreeMap;
+
 use super::{Interval, Occupant, Part, Payee, Role, apportion};
 use crate::owner::{Owner, Reserved};
 use crate::units::Microseconds;
@@ -25,7 +27,7 @@ impl Holders {
     pub(super) fn of(interval: &Interval<'_>, order: &[usize]) -> Self {
         let processes = by_processes(interval.occupants, order);
         let (shares, covered) = if interval.allocations.is_empty() {
-            (processes, longest_seen(interval.occupants))
+            (processes, time_seen(interval.occupants))
         } else {
             (by_allocations(interval, &processes), interval.elapsed)
         };
@@ -144,9 +146,15 @@ pub(super) fn memory_time(
     weights.iter().any(|weight| *weight > 0).then_some(weights)
 }
 
-fn longest_seen(occupants: &[Occupant<'_>]) -> Microseconds {
-    let holders = occupants.iter().filter(|one| one.role == Role::Holder);
-    holders.map(|one| one.seen).max().unwrap_or_default()
+/// How long the holders were there together, which can be more than the interval: owners that were there for a part
+/// of it followed each other, as at a hand-over; of one owner's processes, which begin and end together, the longest counts.
+fn time_seen(occupants: &[Occupant<'_>]) -> Microseconds {
+    let mut longest: BTreeMap<&Owner, Microseconds> = BTreeMap::new();
+    for one in occupants.iter().filter(|one| one.role == Role::Holder) {
+        let seen = longest.entry(one.owner).or_default();
+        *seen = one.seen.max(*seen);
+    }
+    longest.into_values().sum()
 }
 
 /// The occupants' indices in an order that does not depend on how they came: by owner, then process.

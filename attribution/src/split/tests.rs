@@ -167,6 +167,36 @@ fn busy_times_beyond_the_interval_are_scaled_down_to_it() {
 }
 
 #[test]
+fn a_gpu_that_one_owner_hands_to_another_is_held_throughout() {
+    let check = |rows: [(&'static str, u64); 2], want: u64| {
+        let owners = rows.map(|(name, _)| team(name));
+        let seen = |(index, owner)| {
+            let (name, millis): (&'static str, u64) = rows[index];
+            Occupant { seen: Microseconds(millis * 1000), ..occupant(((1, &(name, Some(1), 0)), owner)) }
+        };
+        let occupants: Vec<Occupant<'_>> = owners.iter().enumerate().map(seen).collect();
+        let interval = Interval {
+            elapsed: SECOND,
+            active: Millijoules::ZERO,
+            idle: Millijoules(1000),
+            utilizations: Utilizations::Known,
+            occupants: &occupants,
+            allocations: &[],
+            policy: IdlePolicy::Holders,
+            partition: None,
+        };
+        let split = interval.split();
+        let paid: Millijoules = split.occupants.iter().map(|one| one.idle).sum();
+        assert_eq!(paid, Millijoules(want), "{rows:?}");
+    };
+    check([("a", 500), ("b", 500)], 1000);
+    check([("a", 1000), ("b", 500)], 1000);
+    check([("a", 300), ("b", 200)], 500);
+    // Processes of one owner come together.
+    check([("a", 500), ("a", 500)], 500);
+}
+
+#[test]
 fn a_process_that_came_late_holds_for_the_time_it_was_seen() {
     let owner = team("late");
     let late = Occupant { seen: Microseconds(250_000), ..occupant(((1, &("late", Some(1), 0)), &owner)) };

@@ -1,5 +1,6 @@
 //! Who gets what, and why: each test a line of rules, a process and the verdict.
 
+use wattribute::facts::Field;
 use wattribute::rules::{Decision, Refusal, RuleSet, Verdict};
 use wattribute::split::IdlePolicy;
 use wattribute::units::Milliwatts;
@@ -159,7 +160,11 @@ fn ignored_processes_are_named_by_any_matcher() {
     assert!(rules.ignores(&facts("{comm: Xorg}")));
     assert!(rules.ignores(&facts("{comm: dcgm-exporter}")));
     assert!(!rules.ignores(&facts("{comm: python}")));
-    assert!(!rules.ignores(&facts_pending("{comm: python}", "namespace")));
+    let pending = facts_pending("{comm: python}", "namespace");
+    assert!(!rules.ignores(&pending));
+    assert_eq!(rules.ignore_waits_for(&pending), Some(&Field::Namespace));
+    assert_eq!(rules.ignore_waits_for(&facts_pending("{comm: Xorg}", "namespace")), None);
+    assert_eq!(rules.ignore_waits_for(&facts("{comm: python}")), None);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use wattribute::split::Utilizations;
 use wattribute::units::Microseconds;
 
 use super::book::{Book, RuleKey, SeriesAmounts};
-use super::claims::{Billing, Claims, Court, Opened, Site, Ticket};
+use super::claims::{Billing, Claims, Court, NO_INDEX, Opened, Site, Ticket};
 use super::delay::{Delay, Draft};
 use super::division;
 use super::gpu::{Attendance, Gpu, Listed, Measured, Presence, Who};
@@ -162,10 +162,19 @@ impl Accountant {
 
     fn open(&mut self, card: Card, now: Microseconds) {
         let uuid = Arc::clone(&card.uuid);
+        // Indices move when the driver is loaded anew: who had this one has it no more, and says its own when it comes.
+        let others = self.gpus.values_mut().filter(|seat| seat.gpu.card.uuid != uuid);
+        others
+            .filter(|seat| seat.gpu.card.index == card.index)
+            .for_each(|seat| seat.gpu.card.index = NO_INDEX);
         if let Some(seat) = self.gpus.get_mut(&uuid) {
             // It was opened again: its meters go on, and the first interval covers the time without it.
-            seat.gpu.card = card.clone();
+            let is_moved = seat.gpu.card.index != card.index;
+            seat.gpu.reopen(card.clone());
             seat.view.card = card;
+            if is_moved {
+                self.arrange(now);
+            }
             return;
         }
         let mut gpu = Gpu::new(card.clone());
@@ -177,6 +186,11 @@ impl Accountant {
         self.delay.open(&accounts);
         let (view, heard) = (GpuView::new(card), Microseconds::ZERO);
         self.gpus.insert(uuid, Seat { gpu, view, heard, has_news: false, complete: false, mismatches: 0 });
+        self.arrange(now);
+    }
+
+    /// Brings what schedulers have allocated up to the GPUs that are here.
+    fn arrange(&mut self, now: Microseconds) {
         let scene = Scene { cards: &cards(&self.gpus), at: now };
         let opened = self.holdings.arrange(&mut self.claims, scene);
         opened.iter().for_each(|opened| open_accounts(&mut self.delay, opened));
@@ -288,9 +302,7 @@ impl Accountant {
     /// A GPU is divided by MIG in another way than before: allocations may be of instances that are new, or gone.
     fn divide(&mut self, uuid: &Arc<str>, now: Microseconds) {
         self.holdings.divide(uuid, self.gpus.get(uuid).and_then(|seat| seat.gpu.mig()));
-        let scene = Scene { cards: &cards(&self.gpus), at: now };
-        let opened = self.holdings.arrange(&mut self.claims, scene);
-        opened.iter().for_each(|opened| open_accounts(&mut self.delay, opened));
+        self.arrange(now);
     }
 
     fn book_gap(&mut self, uuid: &Arc<str>, at: Microseconds, metered: Metered) {

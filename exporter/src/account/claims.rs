@@ -38,6 +38,9 @@ impl Billing {
     }
 }
 
+/// The index of a GPU whose own has gone to another, until the driver says its new one.
+pub const NO_INDEX: u32 = u32::MAX;
+
 /// A verdict, or the place where it will be.
 pub type Ticket = Rc<OnceCell<Billing>>;
 
@@ -154,7 +157,7 @@ impl Court {
     /// # Errors
     /// A fact that they need is pending: this one.
     pub fn judge(&mut self, facts: &Facts, site: &Site<'_>) -> Result<Sentence, Field> {
-        let facts = on_gpu(facts, site.card, site.mig_uuid.as_deref(), &self.host);
+        let facts = self.on_site(facts, site);
         let verdict = match self.rules.decide(&facts) {
             Decision::Verdict(verdict) => verdict,
             Decision::Pending(field) => return Err(field),
@@ -165,6 +168,20 @@ impl Court {
         let owner = self.payers.admit(&verdict.owner, self.rules.owner_limit());
         let rule = RuleKey { rule: verdict.rule.unwrap_or_default(), evidence: verdict.evidence };
         Ok(Sentence { facts, owner, rule, refusal: verdict.refusal })
+    }
+
+    /// The field that must come before it is known whether `ignore:` names a process, if there is one.
+    fn undecided(&self, facts: &Facts, site: &Site<'_>) -> Option<Field> {
+        self.rules.ignore_waits_for(&self.on_site(facts, site)).cloned()
+    }
+
+    /// An instance that has not been looked up yet has a name: it is pending.
+    fn on_site(&self, facts: &Facts, site: &Site<'_>) -> Facts {
+        let mut facts = on_gpu(facts, site.card, site.mig_uuid.as_deref(), &self.host);
+        if site.instance.is_some() && site.mig_uuid.is_none() {
+            facts.set_pending(Field::MigInstance);
+        }
+        facts
     }
 }
 
@@ -211,6 +228,11 @@ impl Claims {
         }
         let known = place.ticket.get().is_some() && !is_named;
         let opened = if known { None } else { self.judge(key, site.card, site.instance) };
+        let place = self.processes.get_mut(&key).and_then(|process| process.places.get_mut(&spot));
+        if let Some(place) = place.filter(|place| is_named && place.remark.waits_for.is_some()) {
+            // What was said of the instance that had these ids before says nothing of this one.
+            place.reopen();
+        }
         let place = self.processes.get(&key).and_then(|process| process.places.get(&spot));
         (place.map(|place| Rc::clone(&place.ticket)).unwrap_or_default(), opened)
     }
@@ -330,7 +352,8 @@ impl Claims {
         let process = self.processes.get_mut(&key).filter(|process| !process.stale)?;
         let place = process.places.get_mut(&(Arc::clone(&card.uuid), instance))?;
         let site = Site { card, instance, mig_uuid: place.mig_uuid.clone() };
-        let judged = self.court.judge(process.facts.as_deref()?, &site);
+        let facts = process.facts.as_deref()?;
+        let judged = self.court.undecided(facts, &site).map_or_else(|| self.court.judge(facts, &site), Err);
         let Sentence { facts, owner, rule, refusal } = match judged {
             Ok(sentence) => sentence,
             Err(field) => {
@@ -363,7 +386,9 @@ fn labels(key: ProcessKey, card: &Card, facts: &Facts, owner: &Owner) -> [Option
 /// A process's facts, with those of the GPU it is on.
 pub fn on_gpu(facts: &Facts, card: &Card, mig_uuid: Option<&str>, host: &str) -> Facts {
     let mut facts = facts.clone();
-    facts.set(Field::Gpu, card.index.to_string());
+    if card.index != NO_INDEX {
+        facts.set(Field::Gpu, card.index.to_string());
+    }
     facts.set(Field::GpuUuid, &*card.uuid);
     facts.set(Field::GpuModel, &*card.model);
     facts.set(Field::Host, host);

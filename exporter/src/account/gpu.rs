@@ -145,6 +145,14 @@ impl Gpu {
         }
     }
 
+    /// The driver was opened again: the meters go on, with what it says of the card now.
+    pub fn reopen(&mut self, card: Card) {
+        if let Some(limit) = card.max_power {
+            self.meter.set_limit(limit);
+        }
+        self.card = card;
+    }
+
     /// The driver was loaded anew: whatever the counter shows next, it has gained since then.
     pub fn restart_counter(&mut self) {
         self.meter.restart();
@@ -212,7 +220,7 @@ impl Gpu {
         let reading = Reading { at: sample.at, counter: sample.counter, power: sample.power };
         let metered = self.meter.read(reading);
         let disagreement = self.comparison.compare(reading, metered);
-        match (attendance.listed.is_empty(), sample.power) {
+        match (attendance.listed.is_empty() && !works(sample), sample.power) {
             (true, Some(power)) => self.learner.vacant(sample.at, power),
             _ => self.learner.busy(),
         }
@@ -281,7 +289,7 @@ impl Gpu {
             let began = sample.at.saturating_sub(elapsed);
             let began = self.arrived.get(&(process, instance)).map_or(began, |since| began.max(*since));
             // Without a known end (it only closed its context, say) it left, on the average, in the middle.
-            let middle = Microseconds(elapsed.0 / 2);
+            let middle = Microseconds(sample.at.saturating_sub(began).0 / 2);
             let seen = (attendance.ended)(process).map_or(middle, |ended| ended.saturating_sub(began));
             Presence { process, instance, memory, busy: busy_of(process), seen: seen.min(elapsed) }
         };
@@ -306,6 +314,13 @@ impl Gpu {
         };
         samples.filter_map(to_utilization).collect()
     }
+}
+
+/// Whether the GPU works, though the driver may list nobody: a list can fail, or be empty for want of rights.
+fn works(sample: &Sample) -> bool {
+    let mut instances = sample.mig.iter().flat_map(|mig| &mig.instances);
+    sample.gauges.utilization.is_some_and(|share| share > 0.0)
+        || instances.any(|instance| instance.activity.is_some_and(|activity| activity > 0))
 }
 
 /// Compares the counter with power × time.

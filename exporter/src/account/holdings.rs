@@ -23,6 +23,9 @@ const PATIENCE: Microseconds = Microseconds(10_000_000);
 /// The reason under which an allocation of a GPU that this machine does not have is counted.
 const UNKNOWN_GPU: &str = "allocation_unknown_gpu";
 
+/// The source whose indices are of `gres.conf`.
+const SLURM: &str = "slurm";
+
 /// Everything that schedulers have allocated.
 #[derive(Debug, Default)]
 pub struct Holdings {
@@ -36,6 +39,8 @@ pub struct Holdings {
     holds: BTreeMap<Arc<str>, BTreeMap<Holder, Hold>>,
     /// The MIG instances that exist: GPU and id, by UUID.
     instances: BTreeMap<Arc<str>, (Arc<str>, InstanceId)>,
+    /// The GPUs that are in MIG mode.
+    divided: BTreeSet<Arc<str>>,
     /// Allocations of GPUs that are not here, since when; `None` once they have been counted.
     strangers: BTreeMap<Stranger, Option<Microseconds>>,
 }
@@ -108,6 +113,8 @@ impl Holdings {
     /// A GPU is divided anew by MIG; to be followed by [`Self::arrange`].
     pub fn divide(&mut self, uuid: &Arc<str>, mig: Option<&Mig>) {
         self.instances.retain(|_, (gpu, _)| gpu != uuid);
+        self.divided.remove(uuid);
+        self.divided.extend(mig.map(|_| Arc::clone(uuid)));
         let own = mig.iter().flat_map(|mig| &mig.instances);
         self.instances.extend(own.map(|own| (Arc::clone(&own.uuid), (Arc::clone(uuid), own.id))));
     }
@@ -178,7 +185,7 @@ impl Holdings {
             for (holder, allocations) in &said.held {
                 let mut whole: BTreeMap<(&Arc<str>, Option<InstanceId>), Word> = BTreeMap::new();
                 for one in allocations {
-                    let Some((card, instance)) = self.find(&one.device, cards) else {
+                    let Some((card, instance)) = self.find(said.source, &one.device, cards) else {
                         let stranger = (said.source, Arc::clone(holder), one.device.clone());
                         let since = self.strangers.get(&stranger).copied().unwrap_or(Some(at));
                         strangers.insert(stranger, since);
@@ -203,10 +210,17 @@ impl Holdings {
         words
     }
 
-    /// The GPU that a scheduler's device is, or is an instance of.
-    fn find<'a>(&self, device: &Device, cards: &[&'a Card]) -> Option<(&'a Card, Option<InstanceId>)> {
+    /// The GPU that a scheduler's device is, or is an instance of. Where MIG divides any GPU, Slurm's own indices count
+    /// instances too, and are not NVML's.
+    fn find<'a>(
+        &self,
+        source: &str,
+        device: &Device,
+        cards: &[&'a Card],
+    ) -> Option<(&'a Card, Option<InstanceId>)> {
         let card = |uuid: &str| cards.iter().find(|card| *card.uuid == *uuid).copied();
         match device {
+            Device::Index(_) if source == SLURM && !self.divided.is_empty() => None,
             Device::Index(index) => Some((cards.iter().find(|card| card.index == *index)?, None)),
             Device::Uuid(uuid) => match (self.instances.get(uuid), before_r470(uuid)) {
                 (Some((gpu, instance)), _) => Some((card(gpu)?, Some(*instance))),

@@ -146,7 +146,8 @@ pub fn read(text: &str) -> Result<State, String> {
 impl State {
     /// What the state leaves to this run. Series get new numbers from `enter`, which may have no room for them.
     ///
-    /// The times in it count from the same moment as `now` only if it was written in this boot, which both must know.
+    /// The times in it count from the same moment as `now` only if it was written in this boot. Where either does not
+    /// know its boot, nobody knows what the counters have gained since: there is no gap.
     pub fn inherit(
         self,
         (boot_id, now): (&str, Microseconds),
@@ -158,28 +159,45 @@ impl State {
         let entered = file.series.into_iter().map(SeriesLabels::from).map(enter);
         let numbers: BTreeMap<u64, SeriesId> =
             ids.into_iter().zip(entered).filter_map(|(number, id)| Some((number, id?))).collect();
-        let same_boot = !boot_id.is_empty() && file.boot_id == boot_id;
+        let since = match (boot_id, &*file.boot_id) {
+            ("", _) | (_, "") => {
+                tracing::warn!("the boot is not known: what was drawn since the last run is not accounted");
+                Since::Unknown
+            }
+            (now_in, then_in) if now_in == then_in => Since::SameBoot(now),
+            _ => Since::OtherBoot,
+        };
         Inheritance {
             visible: file.visible.into_book(&numbers),
             hidden: file.hidden.into_book(&numbers),
-            gpus: file
-                .gpus
-                .into_iter()
-                .map(|(uuid, gpu)| (uuid, gpu.into_progress(same_boot.then_some(now))))
-                .collect(),
+            gpus: file.gpus.into_iter().map(|(uuid, gpu)| (uuid, gpu.into_progress(since))).collect(),
         }
     }
 }
 
+/// What lies between a state and this run.
+#[derive(Clone, Copy)]
+enum Since {
+    /// The boot is the same, and it is now that time.
+    SameBoot(Microseconds),
+    OtherBoot,
+    Unknown,
+}
+
 impl Gpu {
     /// Since another boot the counter has counted from zero, and the monotonic clock too.
-    fn into_progress(self, same_boot: Option<Microseconds>) -> Progress {
-        let is_past = same_boot.is_some_and(|now| self.at <= now.0);
-        let last = self.counter.map(|counter| {
-            let (at, counter) = if is_past { (self.at, counter) } else { (0, 0) };
-            Reading { at: Microseconds(at), counter: Counter::Value(Millijoules(counter)), power: None }
+    fn into_progress(self, since: Since) -> Progress {
+        let read = |(at, counter)| Reading {
+            at: Microseconds(at),
+            counter: Counter::Value(Millijoules(counter)),
+            power: None,
+        };
+        let last = self.counter.and_then(|counter| match since {
+            Since::SameBoot(now) if self.at <= now.0 => Some((self.at, counter)),
+            Since::SameBoot(_) | Since::OtherBoot => Some((0, 0)),
+            Since::Unknown => None,
         });
-        Progress { last, idle_power: self.idle_power.map(Milliwatts) }
+        Progress { last: last.map(read), idle_power: self.idle_power.map(Milliwatts) }
     }
 }
 

@@ -291,3 +291,18 @@ fn a_scheduler_that_never_speaks_is_waited_for_one_delay() {
     assert_eq!(world.teams().keys().collect::<Vec<_>>(), ["ada"]);
     assert_eq!(world.publish().failures["allocations_never_came"], 1);
 }
+
+#[test]
+fn an_allocation_by_index_follows_the_gpu_that_has_it_now() {
+    let mut world = world();
+    let word = |world: &mut World| world.allocate("slurm", &[("7", GPU, Some("ada-x"))]);
+    word(&mut world);
+    let tickets = |world: &World| [0, 1].map(|gpu| world.accountant.holdings.tickets(&uuid(gpu)).len());
+    world.tell(sample::Event::Opened(card(1)));
+    assert_eq!(tickets(&world), [1, 0]);
+    // The driver was loaded anew and counts the other way round.
+    world.tell(sample::Event::Opened(Card { index: 0, ..card(1) }));
+    assert_eq!(tickets(&world), [0, 1]);
+    world.tell(sample::Event::Opened(Card { index: 1, ..card(0) }));
+    assert_eq!(tickets(&world), [0, 1]);
+}

@@ -129,3 +129,50 @@ fn who_was_on_an_instance_that_was_destroyed_pays_for_that_interval() {
         "{teams:?}"
     );
 }
+
+#[test]
+fn an_index_of_slurms_says_nothing_while_mig_divides_a_gpu() {
+    let mut world = world();
+    let word = [("7", Device::Index(0), Some("ada-x"))];
+    let tickets = |world: &mut World| {
+        world.tell(Event::Allocations(allocations::said("slurm", 0, &word)));
+        world.accountant.holdings.tickets(&uuid(0)).len()
+    };
+    assert_eq!(tickets(&mut world), 1);
+    pass(&mut world, 1, (divided(&[(1, 7, 0)]), &[]));
+    assert_eq!(tickets(&mut world), 0);
+    pass(&mut world, 2, (None, &[]));
+    assert_eq!(tickets(&mut world), 1);
+}
+
+/// The teams that pay for a process on instance 1, which is looked up in that second.
+fn teams_of_one_found_in(second: u64) -> BTreeMap<String, u64> {
+    let mut world = world();
+    let rules = "rules: [{name: one, match: ['mig_instance=\"MIG-1\"'], owner: {team: one}}, {name: rest, match: ['user=~\".+\"'], owner: {team: rest}}]";
+    let source = Source { name: "mig.yaml".into(), text: rules.into() };
+    let rules = RuleSet::load(&[source], &mut |_, _| Err("no tables".into())).expect("the rules");
+    world.tell(Event::Rules(Arc::new(rules)));
+    let process = world.start(10);
+    for now in 1..=DELAY * 2 {
+        let found: &[(u32, u32, u32)] = if now < second { &[] } else { &[(1, 7, 100)] };
+        pass(&mut world, now, (divided(found), &[(10, 1)]));
+        world.learn(process, &[(Field::User, "ada-x")]);
+    }
+    world.publish();
+    world.teams()
+}
+
+#[test]
+fn a_verdict_waits_for_the_name_of_the_instance() {
+    assert!(!teams_of_one_found_in(3).contains_key("rest"));
+    assert!(teams_of_one_found_in(3)["one"] >= 8 * 700_000);
+}
+
+#[test]
+fn of_an_instance_whose_name_never_comes_the_process_is_unattributed() {
+    let teams = teams_of_one_found_in(u64::MAX);
+    assert!(
+        teams["unattributed"] > 0 && !teams.contains_key("rest") && !teams.contains_key("one"),
+        "{teams:?}"
+    );
+}

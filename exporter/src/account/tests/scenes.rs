@@ -142,4 +142,55 @@ fn times_of_another_boot_count_from_its_own_beginning() {
     assert_eq!(last("boot", 200_000_000), Some((101_000_000, value(300_000))));
     assert_eq!(last("another", 200_000_000), Some((0, value(0))));
     assert_eq!(last("boot", 5), Some((0, value(0))));
+    assert_eq!(last("", 200_000_000), None);
+}
+
+#[test]
+fn a_gpu_that_works_for_nobody_listed_teaches_no_idle_power() {
+    // Every sample says that the GPU works half of the time.
+    let mut world = world();
+    for second in 1..=100 {
+        world.now += SECOND;
+        world.sample(0, value(second * 300_000), &[]);
+    }
+    assert_eq!(world.publish().progress[&uuid(0)].idle_power, None);
+}
+
+#[test]
+fn a_verdict_waits_until_it_is_known_whether_the_process_is_ignored() {
+    let mut world = world();
+    let rules =
+        "ignore: ['namespace=\"monitoring\"']\nrules: [{name: r, match: ['user=~\".+\"'], owner: {team: t}}]";
+    let source = Source { name: "test.yaml".into(), text: rules.into() };
+    let rules = RuleSet::load(&[source], &mut |_, _| Err("no tables".into())).expect("the rules");
+    world.tell(Event::Rules(Arc::new(rules)));
+    let process = world.start(10);
+    world.now += SECOND;
+    world.sample(0, value(300_000), &[(10, 50)]);
+    let mut facts = Facts::default();
+    facts.set(Field::User, "ada-x");
+    facts.set_pending(Field::Namespace);
+    let generation = world.accountant.generation;
+    world.tell(identify::Event::Facts { process, generation, facts: Arc::new(facts) });
+    let role = |world: &World| {
+        let billing = world.accountant.claims.billing(process, &(uuid(0), None));
+        billing.map(|billing| billing.role)
+    };
+    assert_eq!(role(&world), None);
+    world.learn(process, &[(Field::User, "ada-x"), (Field::Namespace, "monitoring")]);
+    assert_eq!(role(&world), Some(wattribute::split::Role::Ignored));
+}
+
+#[test]
+fn who_came_just_before_a_sample_and_left_unnoticed_was_there_for_half_of_that() {
+    let mut world = world();
+    world.now += 800;
+    let process = world.start(10);
+    let running = vec![Running { pid: 10, instance: None, memory: Some(1) }];
+    world.tell(sample::Event::Arrived { uuid: uuid(0), running });
+    world.learn(process, &[(Field::User, "ada-x")]);
+    world.now += 200;
+    world.sample(0, value(300_000), &[]);
+    world.learn(process, &[(Field::User, "ada-x")]);
+    check_teams(&mut world, &[("ada", 210_000), ("unallocated", 90_000)]);
 }
