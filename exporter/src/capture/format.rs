@@ -11,9 +11,10 @@ use wattribute::facts::{Facts, Field, ProcessKey};
 use wattribute::meter::Counter;
 use wattribute::units::{Microseconds, Millijoules, Milliwatts};
 
+use super::gauges::GaugesLine;
 use super::mig::{InstanceLine, MigLine};
 use super::words::Words;
-use crate::sample::{self, Card, Gauges, Running, SmSample};
+use crate::sample::{self, Card, Running, SmSample};
 
 /// The version that is written, and the one that is read.
 pub const VERSION: u32 = 1;
@@ -197,28 +198,6 @@ pub struct UtilizationLine {
     pub percent: u32,
 }
 
-/// [`Gauges`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct GaugesLine {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub power_mw: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub utilization: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory_used: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory_total: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub power_limit_mw: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub temperature_celsius: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sm_clock_megahertz: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory_clock_megahertz: Option<u32>,
-}
-
 /// The facts of a process, by the names that matchers use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -342,36 +321,6 @@ impl ProcessesLine {
             running: self.running.map(|all| all.into_iter().map(Running::from).collect()),
             utilization: self.utilization.map(|all| all.into_iter().map(used).collect()),
             strangers_only: self.strangers_only,
-        }
-    }
-}
-
-impl From<Gauges> for GaugesLine {
-    fn from(gauges: Gauges) -> Self {
-        Self {
-            power_mw: gauges.power.map(|power| power.0),
-            utilization: gauges.utilization,
-            memory_used: gauges.memory_used,
-            memory_total: gauges.memory_total,
-            power_limit_mw: gauges.power_limit.map(|power| power.0),
-            temperature_celsius: gauges.temperature_celsius,
-            sm_clock_megahertz: gauges.sm_clock_megahertz,
-            memory_clock_megahertz: gauges.memory_clock_megahertz,
-        }
-    }
-}
-
-impl From<GaugesLine> for Gauges {
-    fn from(line: GaugesLine) -> Self {
-        Self {
-            power: line.power_mw.map(Milliwatts),
-            utilization: line.utilization,
-            memory_used: line.memory_used,
-            memory_total: line.memory_total,
-            power_limit: line.power_limit_mw.map(Milliwatts),
-            temperature_celsius: line.temperature_celsius,
-            sm_clock_megahertz: line.sm_clock_megahertz,
-            memory_clock_megahertz: line.memory_clock_megahertz,
         }
     }
 }

@@ -8,6 +8,7 @@
 mod command;
 mod file;
 mod format;
+mod gauges;
 mod hide;
 mod mig;
 mod recorder;
