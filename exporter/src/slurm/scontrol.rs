@@ -37,6 +37,14 @@ pub enum Answer {
     None,
 }
 
+/// Where Slurm's programs look for their configuration: what distributions and configless nodes have.
+const CONFIGURATIONS: [&str; 4] = [
+    "/etc/slurm/slurm.conf",
+    "/etc/slurm-llnl/slurm.conf",
+    "/run/slurm/conf/slurm.conf",
+    "/var/spool/slurmd/conf-cache/slurm.conf",
+];
+
 /// The program.
 #[derive(Debug)]
 pub struct Scontrol {
@@ -74,6 +82,12 @@ impl Scontrol {
     /// Whether it can list the jobs of this node.
     pub fn can_list(&self) -> bool {
         self.squeue.is_some()
+    }
+
+    /// Whether this node is in a cluster: only then the list is waited for. The programs alone may be there for nothing.
+    pub fn is_configured() -> bool {
+        let own = env::var_os("SLURM_CONF").map(PathBuf::from);
+        own.into_iter().chain(CONFIGURATIONS.iter().map(PathBuf::from)).any(|path| path.is_file())
     }
 
     /// The jobs that have resources on this node, and when each began; `None` where there is no answer.
