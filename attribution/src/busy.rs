@@ -2,7 +2,7 @@
 //!
 //! The driver gives a sample per process: a percentage and the moment it was taken, which differs between
 //! processes. A sample speaks for the time since that process's previous one, or since it was first seen. A process of
-//! which the driver said nothing when it was asked was idle: its next sample speaks for the time since that answer.
+//! which the driver's last answer said nothing was idle until then: its sample speaks for the time since that answer.
 
 use std::collections::BTreeMap;
 
@@ -35,18 +35,29 @@ pub struct Tick {
 /// Remembers until when each process's busy time has been counted.
 #[derive(Clone, Debug, Default)]
 pub struct BusyMeter {
-    counted_until: BTreeMap<ProcessKey, Microseconds>,
+    counted: BTreeMap<ProcessKey, Counted>,
+    /// Where the driver's newest answer begins, and where the one before it did.
+    answer: Microseconds,
+    before: Microseconds,
+}
+
+/// What of a process has been counted.
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    until: Microseconds,
+    /// By a sample: not since it came into sight.
+    is_sampled: bool,
 }
 
 impl BusyMeter {
     /// A process came into sight: what it does counts from `at`.
     pub fn enter(&mut self, process: ProcessKey, at: Microseconds) {
-        self.counted_until.entry(process).or_insert(at);
+        self.counted.entry(process).or_insert(Counted { until: at, is_sampled: false });
     }
 
     /// A process went.
     pub fn leave(&mut self, process: ProcessKey) {
-        self.counted_until.remove(&process);
+        self.counted.remove(&process);
     }
 
     /// Busy time by process in this tick. A sample counts once, and for at most two intervals; samples of unknown
@@ -54,26 +65,39 @@ impl BusyMeter {
     pub fn busy(&mut self, tick: Tick, samples: &[Utilization]) -> BTreeMap<ProcessKey, Microseconds> {
         let mut busy = BTreeMap::new();
         let longest = Microseconds(tick.to.saturating_sub(tick.from).0 * 2);
-        for until in self.counted_until.values_mut() {
-            if *until > tick.to {
-                *until = tick.from; // the driver's clock was set back
+        for counted in self.counted.values_mut() {
+            if counted.until > tick.to {
+                counted.until = tick.from; // the driver's clock was set back
             }
         }
         let mut samples: Vec<&Utilization> =
             samples.iter().filter(|sample| sample.sm_percent <= 100).collect();
-        samples.sort_by_key(|sample| sample.at);
+        samples.sort_by_key(|sample| (sample.since, sample.at));
         for sample in samples {
-            let Some(until) = self.counted_until.get_mut(&sample.process).filter(|until| **until < sample.at)
+            self.turn_to(sample.since);
+            let Some(counted) = self.counted.get_mut(&sample.process).filter(|one| one.until < sample.at)
             else {
                 continue;
             };
-            let from = sample.since.map_or(*until, |since| since.clamp(*until, sample.at));
+            let was_told = counted.is_sampled && counted.until > self.before;
+            let from = match sample.since {
+                Some(since) if !was_told => since.clamp(counted.until, sample.at),
+                _ => counted.until,
+            };
             let span = (sample.at - from).min(longest);
-            *until = sample.at;
+            *counted = Counted { until: sample.at, is_sampled: true };
             *busy.entry(sample.process).or_default() +=
                 Microseconds(span.0 * u64::from(sample.sm_percent) / 100);
         }
         busy
+    }
+
+    /// The next sample is of the answer that begins here.
+    fn turn_to(&mut self, since: Option<Microseconds>) {
+        if let Some(since) = since.filter(|since| *since != self.answer) {
+            self.before = self.answer.min(since);
+            self.answer = since;
+        }
     }
 }
 
@@ -126,23 +150,44 @@ mod tests {
         check(&[&[], &[], &[], &[], &[(4900, 100)]], &[0, 0, 0, 0, 2000]);
     }
 
+    /// Busy ms of pid 1 by samples (pid, since ms, at ms) of 50 % in one tick; pids 1 and 2 are seen since its begin.
+    #[track_caller]
+    fn check_answers(samples: &[(u32, u64, u64)], want: u64) {
+        let mut meter = BusyMeter::default();
+        for pid in [1, 2] {
+            meter.enter(process(pid), Microseconds::ZERO);
+        }
+        let to_sample = |&(pid, since, at): &(u32, u64, u64)| Utilization {
+            process: process(pid),
+            at: Microseconds(at * 1000),
+            since: Some(Microseconds(since * 1000)),
+            sm_percent: 50,
+        };
+        let samples: Vec<Utilization> = samples.iter().map(to_sample).collect();
+        let busy = meter.busy(Tick { from: Microseconds::ZERO, to: Microseconds::SECOND }, &samples);
+        assert_eq!(busy[&process(1)], Microseconds(want * 1000));
+    }
+
     #[test]
     fn who_is_silent_in_an_answer_was_idle_until_then() {
-        let mut meter = BusyMeter::default();
-        meter.enter(process(1), Microseconds::ZERO);
-        let tick = Tick { from: Microseconds::ZERO, to: Microseconds::SECOND };
-        let sample = |at, since, sm_percent| Utilization {
-            process: process(1),
-            at: Microseconds(at),
-            since: Some(Microseconds(since)),
-            sm_percent,
-        };
-        // Another process's sample was told at 500 ms; of this one there was none.
-        let busy = meter.busy(tick, &[sample(200_000, 0, 50), sample(700_000, 500_000, 50)]);
-        assert_eq!(busy[&process(1)], Microseconds(200_000));
-        // What the driver forgets to leave out is not counted again.
-        let busy = meter.busy(tick, &[sample(900_000, 100_000, 50)]);
-        assert_eq!(busy[&process(1)], Microseconds(100_000));
+        check_answers(&[(1, 0, 200), (2, 200, 500), (1, 500, 700)], 200);
+        check_answers(&[(2, 0, 500), (1, 500, 700)], 100);
+    }
+
+    /// Its mean is of the whole answer, also of the end that it was idle in.
+    #[test]
+    fn who_is_in_two_answers_one_after_the_other_leaves_no_time_between_them() {
+        check_answers(&[(1, 0, 200), (2, 0, 500), (1, 500, 700)], 350);
+    }
+
+    #[test]
+    fn many_samples_in_one_answer_follow_one_another() {
+        check_answers(&[(1, 0, 200), (1, 0, 400), (1, 0, 900), (2, 0, 900)], 450);
+    }
+
+    #[test]
+    fn what_the_driver_forgets_to_leave_out_is_not_counted_again() {
+        check_answers(&[(1, 0, 700), (1, 100, 700), (1, 100, 900)], 450);
     }
 
     #[test]
