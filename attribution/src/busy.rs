@@ -1,8 +1,10 @@
 //! Turns utilisation samples into SM busy time. One [`BusyMeter`] for each GPU.
 //!
-//! The driver gives a sample per process: a percentage and the moment it was taken, which differs between
-//! processes. A sample speaks for the time since that process's previous one, or since it was first seen. A process of
-//! which the driver's last answer said nothing was idle until then: its sample speaks for the time since that answer.
+//! The driver answers with a percentage per process and the moment of its last use, which differs between processes. The
+//! percentage is a mean over all that the answer is about: the time since the newest sample told before, until the
+//! newest that this answer tells of anybody. So a process that no answer names was idle. Where one answer has many
+//! samples of a process, or nobody knows since when it speaks, each sample is about the time since that process's
+//! previous one, or since it was first seen.
 
 use std::collections::BTreeMap;
 
@@ -35,29 +37,18 @@ pub struct Tick {
 /// Remembers until when each process's busy time has been counted.
 #[derive(Clone, Debug, Default)]
 pub struct BusyMeter {
-    counted: BTreeMap<ProcessKey, Counted>,
-    /// Where the driver's newest answer begins, and where the one before it did.
-    answer: Microseconds,
-    before: Microseconds,
-}
-
-/// What of a process has been counted.
-#[derive(Clone, Copy, Debug)]
-struct Counted {
-    until: Microseconds,
-    /// By a sample: not since it came into sight.
-    is_sampled: bool,
+    counted_until: BTreeMap<ProcessKey, Microseconds>,
 }
 
 impl BusyMeter {
     /// A process came into sight: what it does counts from `at`.
     pub fn enter(&mut self, process: ProcessKey, at: Microseconds) {
-        self.counted.entry(process).or_insert(Counted { until: at, is_sampled: false });
+        self.counted_until.entry(process).or_insert(at);
     }
 
     /// A process went.
     pub fn leave(&mut self, process: ProcessKey) {
-        self.counted.remove(&process);
+        self.counted_until.remove(&process);
     }
 
     /// Busy time by process in this tick. A sample counts once, and for at most two intervals; samples of unknown
@@ -65,39 +56,32 @@ impl BusyMeter {
     pub fn busy(&mut self, tick: Tick, samples: &[Utilization]) -> BTreeMap<ProcessKey, Microseconds> {
         let mut busy = BTreeMap::new();
         let longest = Microseconds(tick.to.saturating_sub(tick.from).0 * 2);
-        for counted in self.counted.values_mut() {
-            if counted.until > tick.to {
-                counted.until = tick.from; // the driver's clock was set back
+        for until in self.counted_until.values_mut() {
+            if *until > tick.to {
+                *until = tick.from; // the driver's clock was set back
             }
         }
+        let is_known = |sample: &&Utilization| self.counted_until.contains_key(&sample.process);
         let mut samples: Vec<&Utilization> =
-            samples.iter().filter(|sample| sample.sm_percent <= 100).collect();
-        samples.sort_by_key(|sample| (sample.since, sample.at));
-        for sample in samples {
-            self.turn_to(sample.since);
-            let Some(counted) = self.counted.get_mut(&sample.process).filter(|one| one.until < sample.at)
-            else {
-                continue;
-            };
-            let was_told = counted.is_sampled && counted.until > self.before;
-            let from = match sample.since {
-                Some(since) if !was_told => since.clamp(counted.until, sample.at),
-                _ => counted.until,
-            };
-            let span = (sample.at - from).min(longest);
-            *counted = Counted { until: sample.at, is_sampled: true };
-            *busy.entry(sample.process).or_default() +=
-                Microseconds(span.0 * u64::from(sample.sm_percent) / 100);
+            samples.iter().filter(|sample| sample.sm_percent <= 100).filter(is_known).collect();
+        samples.sort_by_key(|sample| (sample.since, sample.process, sample.at));
+        for answer in samples.chunk_by(|one, next| one.since == next.since) {
+            let end = answer.iter().map(|sample| sample.at).max().unwrap_or_default();
+            for own in answer.chunk_by(|one, next| one.process == next.process) {
+                for sample in own {
+                    let until = self.counted_until.get_mut(&sample.process);
+                    let Some(until) = until.filter(|until| **until < sample.at) else { continue };
+                    let span = match sample.since {
+                        Some(since) if own.len() == 1 => end.saturating_sub(since),
+                        since => sample.at.saturating_sub(since.unwrap_or_default().max(*until)),
+                    };
+                    *until = sample.at;
+                    *busy.entry(sample.process).or_default() +=
+                        Microseconds(span.min(longest).0 * u64::from(sample.sm_percent) / 100);
+                }
+            }
         }
         busy
-    }
-
-    /// The next sample is of the answer that begins here.
-    fn turn_to(&mut self, since: Option<Microseconds>) {
-        if let Some(since) = since.filter(|since| *since != self.answer) {
-            self.before = self.answer.min(since);
-            self.answer = since;
-        }
     }
 }
 
@@ -174,20 +158,21 @@ mod tests {
         check_answers(&[(2, 0, 500), (1, 500, 700)], 100);
     }
 
-    /// Its mean is of the whole answer, also of the end that it was idle in.
     #[test]
-    fn who_is_in_two_answers_one_after_the_other_leaves_no_time_between_them() {
+    fn a_mean_is_of_the_whole_answer_also_of_what_the_process_was_idle_in() {
         check_answers(&[(1, 0, 200), (2, 0, 500), (1, 500, 700)], 350);
+        check_answers(&[(1, 0, 200), (2, 0, 800)], 400);
     }
 
     #[test]
     fn many_samples_in_one_answer_follow_one_another() {
-        check_answers(&[(1, 0, 200), (1, 0, 400), (1, 0, 900), (2, 0, 900)], 450);
+        check_answers(&[(1, 0, 200), (1, 0, 400), (1, 0, 900), (2, 0, 1000)], 450);
+        check_answers(&[(2, 0, 500), (1, 500, 600), (1, 500, 800)], 150);
     }
 
     #[test]
     fn what_the_driver_forgets_to_leave_out_is_not_counted_again() {
-        check_answers(&[(1, 0, 700), (1, 100, 700), (1, 100, 900)], 450);
+        check_answers(&[(1, 0, 700), (2, 0, 700), (1, 700, 700), (2, 700, 900)], 350);
     }
 
     #[test]

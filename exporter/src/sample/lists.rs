@@ -1,6 +1,6 @@
 //! The driver's lists of processes: compute, graphics and MPS, merged into one.
 //!
-//! A process may stand in only one of them. The two that are empty on most machines are asked every other time while
+//! A process may stand in only one of them. The two that are empty on most machines are asked every fifth time while
 //! they are, and at once where a sample names somebody whom no list has.
 
 use std::collections::BTreeMap;
@@ -18,6 +18,8 @@ const LISTS: [(&str, Kind); 3] = [
     ("nvmlDeviceGetGraphicsRunningProcesses_v3", Kind::Graphics),
     ("nvmlDeviceGetMPSComputeRunningProcesses_v3", Kind::Mps),
 ];
+/// A list that was empty is left out so many times.
+const LEFT_OUT: u32 = 4;
 /// After so many failures in a row a list is done without, so that the others still count.
 const FAILURES: u32 = 5;
 
@@ -36,8 +38,8 @@ struct Past {
     /// How often it has failed in a row.
     failures: u32,
     was_empty: bool,
-    /// Whether it was left out the last time.
-    skipped: bool,
+    /// How often it has been left out since it was asked.
+    left_out: u32,
 }
 
 /// Reads the lists of one GPU.
@@ -77,15 +79,16 @@ impl Lists {
     /// The processes of all kinds, each once.
     pub fn read(&mut self, device: &Device<'_>, log: &mut Log) -> Listing {
         for (index, past) in self.past.iter_mut().enumerate() {
-            past.skipped = index > 0 && past.was_empty && !past.skipped;
+            let is_needless = index > 0 && past.was_empty && past.left_out < LEFT_OUT;
+            past.left_out = if is_needless { past.left_out + 1 } else { 0 };
         }
         self.ask(device, log)
     }
 
     /// The same with all lists, if any was left out the last time.
     pub fn complete(&mut self, device: &Device<'_>, log: &mut Log) -> Option<Listing> {
-        self.past.iter().any(|past| past.skipped).then(|| {
-            self.past.iter_mut().for_each(|past| past.skipped = false);
+        self.past.iter().any(|past| past.left_out > 0).then(|| {
+            self.past.iter_mut().for_each(|past| past.left_out = 0);
             self.ask(device, log)
         })
     }
@@ -93,7 +96,7 @@ impl Lists {
     fn ask(&mut self, device: &Device<'_>, log: &mut Log) -> Listing {
         let mut merged = Merged::default();
         for (past, (name, kind)) in self.past.iter_mut().zip(LISTS) {
-            if past.skipped {
+            if past.left_out > 0 {
                 merged.has_list = true;
                 continue;
             }

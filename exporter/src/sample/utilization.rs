@@ -2,12 +2,13 @@
 //! believe. Two calls tell them; on some GPUs only one of the two ever has anything to say.
 //!
 //! The driver keeps the samples of some seconds, so no burst between two ticks is missed. But of a process it gives one
-//! sample for all the time since the newest that was accepted: a mean, also over the time in which it had not begun or
-//! had ended. So the driver is glanced at between two ticks, about as often as it samples, as long as that costs little.
+//! sample for all the time since the newest that was accepted, a mean, and who came and went between two ticks stands in
+//! no list. So while processes come and go the driver is glanced at between two ticks, about as often as it samples, as
+//! long as that costs little.
 
 use std::collections::BTreeSet;
 use std::mem;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nvml_wrapper::Device;
 use nvml_wrapper::error::NvmlError;
@@ -23,6 +24,9 @@ const SILENT_TICKS: u32 = 10;
 
 /// No glance while so many samples wait for the next tick.
 const GLANCED: usize = 100_000;
+
+/// So long after somebody came or went there are glances.
+const LIVELY: Duration = Duration::from_secs(60);
 
 /// What glances may cost at most: this part of the time.
 const GLANCE_COST: u32 = 100;
@@ -61,6 +65,8 @@ pub struct Utilization {
     glanced: Vec<SmSample>,
     /// No glance before this.
     rests_until: Option<Instant>,
+    /// When somebody last came or went.
+    changed: Option<Instant>,
 }
 
 /// Samples that may be believed, if it is known whose they are.
@@ -74,26 +80,40 @@ impl Utilization {
     pub fn new() -> Self {
         let (last_seen, preferred) = (clock::unix(), UtilizationCall::Classic);
         let (listed, before, glanced) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
-        Self { last_seen, listed, before, room: 0, preferred, silent: 0, glanced, rests_until: None }
+        Self {
+            last_seen,
+            listed,
+            before,
+            room: 0,
+            preferred,
+            silent: 0,
+            glanced,
+            rests_until: None,
+            changed: None,
+        }
     }
 
-    /// Looks between two ticks, where anybody is on the GPU and the driver is quick about it; says whether it spoke of
-    /// somebody new.
+    /// Looks between two ticks, where somebody has come or gone of late and the driver is quick about it; says whether it
+    /// spoke of somebody new.
     pub fn glance(&mut self, device: &Device<'_>, log: &mut Log, now: Microseconds) -> bool {
         let begin = Instant::now();
+        let is_lively = self.changed.is_some_and(|at| at.elapsed() < LIVELY);
         let is_vain = self.listed.is_empty() || self.glanced.len() >= GLANCED;
-        if is_vain || self.rests_until.is_some_and(|until| begin < until) {
+        if !is_lively || is_vain || self.rests_until.is_some_and(|until| begin < until) {
             return false;
         }
         let looked = self.look(device, log, now);
         self.rest(begin);
         let Some(Fresh { mut samples, .. }) = looked else { return false };
-        let known = samples.iter().filter(|one| self.knows(one.pid, &self.listed));
-        let newest = known.map(|one| one.at).max();
         let has_strangers = samples.iter().any(|one| !self.listed.contains(&one.pid));
-        self.last_seen = newest.unwrap_or(self.last_seen);
         self.glanced.append(&mut samples);
+        self.accept_glanced();
         has_strangers
+    }
+
+    fn accept_glanced(&mut self) {
+        let known = self.glanced.iter().filter(|one| self.knows(one.pid, &self.listed));
+        self.last_seen = known.map(|one| one.at).fold(self.last_seen, Microseconds::max);
     }
 
     /// After a glance that took from then until now there is none for a while.
@@ -110,7 +130,12 @@ impl Utilization {
 
     /// Those of these who are new; from now on they are not.
     pub fn admit(&mut self, running: Vec<Running>) -> Vec<Running> {
-        running.into_iter().filter(|one| self.listed.insert(one.pid)).collect()
+        let new: Vec<Running> = running.into_iter().filter(|one| self.listed.insert(one.pid)).collect();
+        self.accept_glanced();
+        if !new.is_empty() {
+            self.changed = Some(Instant::now());
+        }
+        new
     }
 
     /// What was sampled since the last that was accepted; `None` where it cannot be had.
@@ -156,16 +181,22 @@ impl Utilization {
             self.replace(listed);
             return (None, false);
         };
-        let has_samples = !samples.is_empty();
+        let (all, has_samples) = (samples.len(), !samples.is_empty());
         let known = samples.into_iter().filter(|one| self.knows(one.pid, &listed));
         let accepted: Vec<SmSample> = known.collect();
         let strangers_only = accepted.is_empty() && has_samples;
+        if accepted.len() < all {
+            self.changed = Some(Instant::now());
+        }
         self.last_seen = accepted.iter().map(|sample| sample.at).max().unwrap_or(since);
         self.replace(listed);
         (Some(accepted), strangers_only)
     }
 
     fn replace(&mut self, listed: BTreeSet<u32>) {
+        if listed != self.listed {
+            self.changed = Some(Instant::now());
+        }
         self.before = mem::replace(&mut self.listed, listed);
     }
 
