@@ -59,8 +59,7 @@ impl Matcher {
 
     /// The names of its captures and their group numbers.
     pub fn captures(&self) -> impl Iterator<Item = (usize, &str)> {
-        let names = self.pattern().into_iter().flat_map(Pattern::capture_names);
-        names.enumerate().filter_map(|(group, name)| Some((group, name?)))
+        self.pattern().into_iter().flat_map(Pattern::capture_names)
     }
 
     /// The text of a group, empty if it is unset; of ancestors, from the nearest that matches.

@@ -4,6 +4,7 @@
 //! Everything here is pure: the caller reads the files. `docs/rules.md` is the reference of the format.
 
 mod explain;
+mod glob;
 mod lint;
 mod load;
 mod matcher;

@@ -1,8 +1,10 @@
 //! A regular expression that must match a whole value, and what such a value must hold.
 
-use regex::{CaptureNames, Captures, Regex, RegexBuilder};
+use regex::{Captures, Regex, RegexBuilder};
 use regex_syntax::ParserBuilder;
+use regex_syntax::hir::Hir;
 
+use super::glob::Glob;
 use super::needles;
 use super::problem::{Fault, code};
 
@@ -12,34 +14,50 @@ const LARGEST: usize = 2 << 20;
 /// An expression that is whole. `.` matches every character; time is linear.
 #[derive(Clone, Debug)]
 pub(super) struct Pattern {
-    regex: Regex,
+    engine: Engine,
     needles: Vec<Vec<u8>>,
+}
+
+/// What tries a value.
+#[derive(Clone, Debug)]
+enum Engine {
+    Glob(Glob),
+    Regex(Regex),
 }
 
 impl Pattern {
     /// Compiles it. It must do so by itself, so that `a)|(b` cannot break out of the anchors.
     pub fn compile(pattern: &str) -> Result<Self, Fault> {
-        let parsed = ParserBuilder::new().dot_matches_new_line(true).build().parse(pattern);
-        // What does not parse is built all the same, for the message.
-        let anchored = if parsed.is_ok() { &format!("^(?:{pattern})$") } else { pattern };
-        let regex = RegexBuilder::new(anchored).dot_matches_new_line(true).size_limit(LARGEST).build();
-        let regex = regex.map_err(|error| fault(pattern, &error))?;
-        Ok(Self { regex, needles: parsed.map(|hir| needles::of(&hir)).unwrap_or_default() })
+        let anchored = format!("^(?:{pattern})$");
+        let Some((hir, _)) = parse(pattern).zip(parse(&anchored)) else {
+            // Built all the same, for the message.
+            let regex = build(pattern).and_then(|_| build(&anchored)).map_err(|error| fault(pattern, &error));
+            return Ok(Self { engine: Engine::Regex(regex?), needles: Vec::new() });
+        };
+        let engine = match Glob::of(&hir) {
+            Some(glob) => Engine::Glob(glob),
+            None => Engine::Regex(build(&anchored).map_err(|error| fault(pattern, &error))?),
+        };
+        Ok(Self { engine, needles: needles::of(&hir) })
     }
 
     /// Whether the whole value matches.
     pub fn is_match(&self, value: &str) -> bool {
-        self.regex.is_match(value)
+        match &self.engine {
+            Engine::Glob(glob) => glob.is_match(value),
+            Engine::Regex(regex) => regex.is_match(value),
+        }
     }
 
-    /// What its groups match of a value.
+    /// What its groups match of a value; nothing where it does not match, or none has a name.
     pub fn captures<'v>(&self, value: &'v str) -> Option<Captures<'v>> {
-        self.regex.captures(value)
+        self.regex()?.captures(value)
     }
 
-    /// The names of its groups.
-    pub fn capture_names(&self) -> CaptureNames<'_> {
-        self.regex.capture_names()
+    /// The names of its groups and their numbers.
+    pub fn capture_names(&self) -> impl Iterator<Item = (usize, &str)> {
+        let names = self.regex().into_iter().flat_map(Regex::capture_names);
+        names.enumerate().filter_map(|(group, name)| Some((group, name?)))
     }
 
     /// Texts of which one is in every value that matches, whatever the case of ASCII letters; none where that is not
@@ -47,6 +65,21 @@ impl Pattern {
     pub fn needles(&self) -> &[Vec<u8>] {
         &self.needles
     }
+
+    fn regex(&self) -> Option<&Regex> {
+        match &self.engine {
+            Engine::Glob(_) => None,
+            Engine::Regex(regex) => Some(regex),
+        }
+    }
+}
+
+fn parse(pattern: &str) -> Option<Hir> {
+    ParserBuilder::new().dot_matches_new_line(true).build().parse(pattern).ok()
+}
+
+fn build(pattern: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(pattern).dot_matches_new_line(true).size_limit(LARGEST).build()
 }
 
 fn fault(pattern: &str, error: &regex::Error) -> Fault {
