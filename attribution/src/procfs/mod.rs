@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
-/// How many ancestors are read at most.
+/// How many ancestors are read unless a caller wants fewer.
 const MAX_ANCESTORS: usize = 8;
 
 /// Reads facts under one root.
@@ -28,6 +28,7 @@ const MAX_ANCESTORS: usize = 8;
 pub struct Reader {
     root: PathBuf,
     names: Names,
+    ancestors: usize,
 }
 
 /// What was read of one process.
@@ -123,7 +124,12 @@ impl Reader {
     /// A reader with other names.
     #[must_use]
     pub fn with_names(root: impl Into<PathBuf>, names: Names) -> Self {
-        Self { root: root.into(), names }
+        Self { root: root.into(), names, ancestors: MAX_ANCESTORS }
+    }
+
+    /// Whether ancestors are read; they are, unless this says no.
+    pub fn read_ancestors(&mut self, wanted: bool) {
+        self.ancestors = if wanted { MAX_ANCESTORS } else { 0 };
     }
 
     /// The names of users and groups that it uses.
@@ -206,7 +212,7 @@ impl Round<'_> {
     }
 
     fn add_ancestors(&mut self, mut walk: Walk, reading: &mut Reading) {
-        for _ in 0..MAX_ANCESTORS {
+        for _ in 0..self.reader.ancestors {
             match self.ancestor(&mut walk, &mut reading.unread) {
                 Ok(Some(fields)) => reading.facts.push_ancestor(fields),
                 Ok(None) | Err(ReadError::Vanished) => return,

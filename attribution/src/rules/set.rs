@@ -112,6 +112,12 @@ impl RuleSet {
         &self.wanted_env
     }
 
+    /// Whether a rule or `ignore` names a fact of ancestors: else none need be read.
+    #[must_use]
+    pub fn wants_ancestors(&self) -> bool {
+        self.fields().any(Field::is_of_ancestors)
+    }
+
     /// Whether a rule or `ignore` names this field: what nobody names need not be fetched.
     #[must_use]
     pub fn wants(&self, field: &Field) -> bool {
