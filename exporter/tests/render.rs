@@ -90,3 +90,16 @@ fn all_errors_of_both_files_are_reported_and_nothing_is_written() {
     std::fs::remove_dir_all(source).unwrap();
     std::fs::remove_dir_all(out).unwrap();
 }
+
+#[test]
+fn the_examples_in_the_documents_are_right() {
+    let page = std::fs::read_to_string(root().join("docs/money.md")).unwrap();
+    let blocks = page.split("```yaml\n").skip(1).filter_map(|block| block.split("```").next());
+    let [prices, budgets] = blocks.collect::<Vec<_>>().try_into().unwrap();
+    let folder = scratch("examples");
+    std::fs::write(folder.join("prices.yaml"), prices).unwrap();
+    std::fs::write(folder.join("budgets.yaml"), budgets).unwrap();
+    let output = render(&folder, &folder, &[]);
+    assert!(output.status.success(), "{}", said(&output));
+    std::fs::remove_dir_all(folder).unwrap();
+}
