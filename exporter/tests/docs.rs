@@ -18,6 +18,7 @@ const PAGES: &[&str] = &[
     "docs/api.md",
     "docs/captures.md",
     "docs/driver.md",
+    "docs/money.md",
     "docs/runbooks.md",
     "tests/README.md",
 ];
