@@ -17,6 +17,6 @@ mod tariff;
 mod tariff_reader;
 
 pub use budgets::{Budget, Budgets, Credit};
-pub use calendar::{Calendar, Month};
+pub use calendar::{Calendar, Month, Year};
 pub use micros::Micros;
 pub use prices::{Carbon, Prices};
