@@ -137,6 +137,7 @@ pub fn page() -> String {
     let mut rules: BTreeMap<(&str, usize), Growth> = BTreeMap::new();
     for (number, gpu) in GPUS.iter().enumerate() {
         readings(&mut page, number, gpu);
+        choices(&mut page, gpu);
         for owner in OWNERS {
             let account = Account::of(number, *owner);
             if let Some(first) = account.first {
@@ -230,6 +231,14 @@ fn of_process(page: &mut Page, gpu: &Gpu, owner: Owner, growth: &Growth) {
     );
 }
 
+/// A series of a GPU; what rules record is there for the whole time.
+fn of_gpu(page: &mut Page, gpu: &Gpu, (name, more): (&str, &str), value: &dyn Fn(u64) -> f64) {
+    let lasting = ["gpu_info", "gpu_energy_joules_total", "gpu_split_basis"].contains(&name);
+    let samples = seen(gpu, if lasting { 0 } else { LAST_DAY }).map(|time| (time, value(time)));
+    let labels = format!("{},uuid=\"{}\"{more}", target(gpu), gpu.uuid());
+    page.series(&format!("wattribute_{name}{{{labels}}}"), samples);
+}
+
 /// What the driver says of a GPU.
 fn readings(page: &mut Page, number: usize, gpu: &Gpu) {
     let mut growth = vec![0];
@@ -237,12 +246,8 @@ fn readings(page: &mut Page, number: usize, gpu: &Gpu) {
         let watts: u64 = uses(number, slot).iter().map(|one| one.active_w + one.idle_w).sum();
         growth.push(growth[slot as usize] + watts * SLOT);
     }
-    let base = format!("{},uuid=\"{}\"", target(gpu), gpu.uuid());
-    let mut write = |name: &str, more: &str, value: &dyn Fn(u64) -> f64| {
-        let lasting = ["gpu_info", "gpu_energy_joules_total", "gpu_split_basis"].contains(&name);
-        let samples = seen(gpu, if lasting { 0 } else { LAST_DAY }).map(|time| (time, value(time)));
-        page.series(&format!("wattribute_{name}{{{base}{more}}}"), samples);
-    };
+    let mut write =
+        |name: &str, more: &str, value: &dyn Fn(u64) -> f64| of_gpu(page, gpu, (name, more), value);
     let now = |time: u64| uses(number, slot_before(time));
     let watts = |time: u64| now(time).iter().map(|one| one.active_w + one.idle_w).sum::<u64>() as f64;
     let busy = |time: u64| now(time).iter().map(|one| one.busy_s).sum::<u64>() as f64 / SLOT as f64;
@@ -270,6 +275,16 @@ fn readings(page: &mut Page, number: usize, gpu: &Gpu) {
     });
     write("gpu_clock_hertz", ",clock=\"memory\"", &|_| 2.619e9);
     write("gpu_energy_disagreement_ratio", "", &|time| 0.002 + 0.00001 * (watts(time) % 700.0));
+    write("gpu_energy_disbelieved_joules_total", "", &|_| 0.0);
+    if number == 6 {
+        // One in the last night.
+        write("gpu_energy_counter_resets_total", "", &|time| if time < END - 14 * 3600 { 0.0 } else { 1.0 });
+    }
+}
+
+/// What the accounting of a GPU rests on: 1 for what is in force, 0 for the others.
+fn choices(page: &mut Page, gpu: &Gpu) {
+    let h100 = gpu.site == "north";
     let choices: [(&str, &str, &[&str], &str); 3] = [
         ("gpu_energy_source", "source", &["counter", "power"], "counter"),
         (
@@ -287,13 +302,9 @@ fn readings(page: &mut Page, number: usize, gpu: &Gpu) {
     ];
     for (name, label, values, chosen) in choices {
         for value in values {
-            write(name, &format!(",{label}=\"{value}\""), &|_| f64::from(u8::from(value == &chosen)));
+            let more = format!(",{label}=\"{value}\"");
+            of_gpu(page, gpu, (name, &more), &|_| f64::from(u8::from(value == &chosen)));
         }
-    }
-    write("gpu_energy_disbelieved_joules_total", "", &|_| 0.0);
-    if number == 6 {
-        // One in the last night.
-        write("gpu_energy_counter_resets_total", "", &|time| if time < END - 14 * 3600 { 0.0 } else { 1.0 });
     }
 }
 
