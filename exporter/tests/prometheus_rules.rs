@@ -14,7 +14,8 @@ use serde_yaml::Value;
 const FILES: [&str; 4] = ["alerts", "budgets", "prices", "recording"];
 /// Labels that are not in the table of metrics: of targets, of Prometheus, of the rules themselves, and what rules files
 /// commonly add to `team`.
-const OTHER_LABELS: &str = "cluster component currency day instance job month project site team threshold year";
+const OTHER_LABELS: &str =
+    "cluster component currency day instance job month project site team threshold year";
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace").to_owned()

@@ -1,12 +1,13 @@
-//! A thousand GPUs that fifty teams have all used, for `rules/prometheus/bench/run`: as exporters would show them, node by
+//! A thousand GPUs that fifty teams have used, for `rules/prometheus/bench/run`: as exporters would show them, node by
 //! node, or as the closed hours of a month that Prometheus would have recorded.
 //!
-//!     fleet serve ADDRESS      GET /0 to /124: a node of eight GPUs each
+//!     fleet serve ADDRESS N    GET /0 to /124: a node of eight GPUs each, of which N teams have used each
 //!     fleet month UNIX INDEX   OpenMetrics on standard output: the 31 days before that time, as the month INDEX
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::net::{TcpListener, TcpStream};
+use std::str::FromStr;
 use std::time::Instant;
 use std::{env, thread};
 
@@ -17,27 +18,28 @@ const MODELS: [&str; 2] = ["NVIDIA H100 80GB HBM3", "NVIDIA A100-SXM4-80GB"];
 fn main() -> io::Result<()> {
     let args: Vec<String> = env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["serve", address] => serve(&TcpListener::bind(address)?),
-        ["month", until, index] => match until.parse() {
-            Ok(until) => write_month(until, index),
-            Err(_) => Err(io::Error::other("UNIX: not whole seconds")),
-        },
-        _ => Err(io::Error::other("usage: fleet serve ADDRESS | fleet month UNIX INDEX")),
+        ["serve", address, teams] => serve(&TcpListener::bind(address)?, number(teams)?),
+        ["month", until, index] => write_month(number(until)?, index),
+        _ => Err(io::Error::other("usage: fleet serve ADDRESS N | fleet month UNIX INDEX")),
     }
 }
 
-fn serve(listener: &TcpListener) -> io::Result<()> {
+fn number<T: FromStr>(text: &str) -> io::Result<T> {
+    text.parse().map_err(|_| io::Error::other(format!("{text}: not a whole number")))
+}
+
+fn serve(listener: &TcpListener, teams: usize) -> io::Result<()> {
     let began = Instant::now();
     for stream in listener.incoming() {
         let stream = stream?;
         // Prometheus may go away; then so does this connection.
-        thread::spawn(move || answer(stream, began));
+        thread::spawn(move || answer(stream, teams, began));
     }
     Ok(())
 }
 
 /// Answers one request after the other on a connection.
-fn answer(stream: TcpStream, began: Instant) -> io::Result<()> {
+fn answer(stream: TcpStream, teams: usize, began: Instant) -> io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut stream = BufWriter::new(stream);
     loop {
@@ -50,7 +52,7 @@ fn answer(stream: TcpStream, began: Instant) -> io::Result<()> {
             header.clear();
         }
         let node = request.split(['/', ' ']).nth(2).and_then(|node| node.parse().ok()).unwrap_or(0);
-        let body = scrape(node, began.elapsed().as_millis());
+        let body = scrape(node, teams, began.elapsed().as_millis());
         write!(
             stream,
             "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n",
@@ -62,7 +64,7 @@ fn answer(stream: TcpStream, began: Instant) -> io::Result<()> {
 }
 
 /// What the exporter of a node shows after so many milliseconds. Writing to a string cannot fail.
-fn scrape(node: usize, ms: u128) -> String {
+fn scrape(node: usize, teams: usize, ms: u128) -> String {
     let mut text = String::from("wattribute_build_info{version=\"0\",revision=\"0\"} 1\n");
     for gpu in 0..GPUS_OF_A_NODE {
         let uuid = format!("GPU-{node:08}-0000-0000-0000-{gpu:012}");
@@ -77,7 +79,7 @@ fn scrape(node: usize, ms: u128) -> String {
             let force = u8::from(basis == "utilization");
             line(format_args!("wattribute_gpu_split_basis{{uuid=\"{uuid}\",basis=\"{basis}\"}} {force}\n"));
         }
-        for team in 0..TEAMS {
+        for team in (0..teams).map(|team| (node * 3 + gpu + team) % TEAMS) {
             // Every one at a pace of its own, not quite evenly.
             let pace = 1 + (node * 7 + gpu * 5 + team * 3) as u128 % 11;
             let amount = ms * pace + ms % (17 + pace);
