@@ -19,6 +19,7 @@ const PAGES: &[&str] = &[
     "docs/captures.md",
     "docs/driver.md",
     "docs/runbooks.md",
+    "docs/money.md",
     "tests/README.md",
 ];
 /// Where files may be that a page names without saying where.

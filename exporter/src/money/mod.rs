@@ -15,6 +15,8 @@ pub mod render;
 mod steps;
 mod tariff;
 mod tariff_reader;
+#[cfg(test)]
+mod tests;
 
 pub use budgets::{Budget, Budgets, Credit};
 pub use calendar::{Calendar, Month, Year};

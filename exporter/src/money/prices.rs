@@ -8,7 +8,7 @@ use wattribute::yaml::{self, Entry, Fault, Node, Report, quote};
 
 use super::calendar::Calendar;
 use super::micros::Micros;
-use super::reader::{currency, date, decimal, file, label_value, required, scalar, steps};
+use super::reader::{Form, currency, date, decimal, file, label_value, required, scalar, steps};
 use super::steps::Steps;
 use super::tariff::Tariff;
 use super::{render, tariff_reader};
@@ -168,13 +168,14 @@ fn read_site(entry: &Entry, days: &Calendar, report: &mut Report<'_>) -> Option<
     let entries = yaml::map(&entry.value, "", report)?;
     yaml::check_keys(entries, &["electricity", "pue", "carbon"], report);
     let from = |text: &str| date(text).map(|date: Date| days.midnight(date));
-    let electricity = required(entries, "electricity", entry.line, report)
-        .and_then(|entry| steps(entry, &["from", "per_kwh", "bands"], from, tariff_reader::read, report));
+    let electricity = required(entries, "electricity", entry.line, report).and_then(|entry| {
+        steps(entry, &Form { keys: &["from", "per_kwh", "bands"], from }, tariff_reader::read, report)
+    });
     let pue = required(entries, "pue", entry.line, report)
-        .and_then(|entry| steps(entry, &["from", "ratio"], from, read_pue, report));
+        .and_then(|entry| steps(entry, &Form { keys: &["from", "ratio"], from }, read_pue, report));
     let carbon = yaml::get(entries, "carbon");
     let carbon_keys = ["from", "grams_per_kwh", "source", "year"];
-    let carbon = carbon.map(|entry| steps(entry, &carbon_keys, from, read_carbon, report));
+    let carbon = carbon.map(|entry| steps(entry, &Form { keys: &carbon_keys, from }, read_carbon, report));
     let (electricity, pue) = (electricity?, pue?);
     if pue.first() > electricity.first() && pue.first().is_some() {
         let fault = Fault::new("the first PUE is later than the first price").key("pue");
@@ -237,7 +238,7 @@ fn read_model(node: &Node, days: &Calendar, report: &mut Report<'_>) -> Option<H
     });
     let from = |text: &str| date(text).map(|date| days.midnight(date));
     let rates = required(entries, "rates", node.line, report)
-        .and_then(|entry| steps(entry, &["from", "per_hour"], from, read_rate, report));
+        .and_then(|entry| steps(entry, &Form { keys: &["from", "per_hour"], from }, read_rate, report));
     let (model, regex) = model?;
     Some(Hardware { model, regex, rates: rates? })
 }
