@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use regex::Regex;
 use serde_yaml::Value;
@@ -115,16 +114,6 @@ fn every_alert_has_a_summary_a_value_in_its_description_a_runbook_and_a_place_to
     for section in sections {
         assert!(alerts.iter().any(|alert| text(alert, "alert") == section), "{section} is no alert");
     }
-}
-
-#[test]
-fn the_prices_that_promtool_tests_all_rules_with_are_rendered_from_the_files_beside_them() {
-    let folder = root().join("rules/prometheus/tests/together");
-    let mut render = Command::new(env!("CARGO_BIN_EXE_wattribute"));
-    render.args(["render", "--check"]).arg("--out").arg(&folder);
-    render.arg("--prices").arg(folder.join("prices.yaml"));
-    let output = render.arg("--budgets").arg(folder.join("budgets.yaml")).output().expect("it runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Of each alert of a test file that promtool runs: name, threshold and component where it fires, and the name where

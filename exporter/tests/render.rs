@@ -41,6 +41,7 @@ fn the_committed_rules_are_current() {
 #[test]
 fn the_rules_that_promtool_tests_are_current() {
     check("rules/prometheus/tests/new-york", "rules/prometheus/tests/new-york", "1970");
+    check("rules/prometheus/tests/together", "rules/prometheus/tests/together", "1970");
     check("rules/prometheus/tests/berlin", "rules/prometheus/tests/berlin", "2027");
 }
 
