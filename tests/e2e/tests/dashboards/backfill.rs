@@ -19,6 +19,9 @@ use crate::site::{END, SLOT, START};
 const SPANS: [(u64, u64, u64); 2] =
     [(START, END - END % 3600, 3600), ((END - RECENT * SLOT) / SLOT * SLOT + SLOT, END, SLOT)];
 
+/// Recording rules of what the replay does not have.
+const SILENT: [&str; 0] = [];
+
 /// A recording rule.
 #[derive(Clone, Debug)]
 pub struct Rule {
@@ -30,12 +33,23 @@ pub struct Rule {
 /// The recording rules of a file.
 #[track_caller]
 pub fn rules(path: &Path) -> Vec<Rule> {
+    all(path).iter().filter_map(rule).collect()
+}
+
+/// The alerts of a file: names and expressions.
+#[track_caller]
+pub fn alerts(path: &Path) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().map(ToOwned::to_owned);
+    all(path).iter().filter_map(|one| Some((text(&one["alert"])?, text(&one["expr"])?))).collect()
+}
+
+#[track_caller]
+fn all(path: &Path) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let file: Value =
         serde_yaml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let groups = file["groups"].as_sequence().expect("groups");
-    let all = groups.iter().flat_map(|group| group["rules"].as_sequence().expect("rules"));
-    all.filter_map(rule).collect()
+    groups.iter().flat_map(|group| group["rules"].as_sequence().expect("rules").clone()).collect()
 }
 
 fn rule(one: &Value) -> Option<Rule> {
@@ -96,7 +110,13 @@ pub fn prometheus(scratch: &Scratch) -> Prometheus {
     for level in levels(files.iter().flat_map(|path| rules(path)).collect()) {
         let mut page = Page::default();
         for rule in &level {
-            record(&server, rule, &mut page);
+            let series = record(&server, rule, &mut page);
+            assert!(
+                series > 0 || SILENT.contains(&rule.record.as_str()),
+                "{} records nothing: {}",
+                rule.record,
+                rule.expr
+            );
         }
         drop(server);
         backfill(scratch, &page.finish());
@@ -105,8 +125,9 @@ pub fn prometheus(scratch: &Scratch) -> Prometheus {
     server
 }
 
-/// Writes what a rule says at every time.
-fn record(server: &Prometheus, rule: &Rule, page: &mut Page) {
+/// Writes what a rule says at every time; how many series that are.
+fn record(server: &Prometheus, rule: &Rule, page: &mut Page) -> usize {
+    let mut series_written = 0;
     for (from, to, step) in SPANS {
         let span = (seconds(from), seconds(to));
         for (mut labels, points) in server.query_range(&rule.expr, span, Duration::from_secs(step)) {
@@ -115,8 +136,10 @@ fn record(server: &Prometheus, rule: &Rule, page: &mut Page) {
             let points: Vec<(f64, f64)> =
                 points.into_iter().filter(|(time, _)| step < 3600 || *time < seconds(SPANS[1].0)).collect();
             page.recorded(&series(&rule.record, &labels), &points);
+            series_written += 1;
         }
     }
+    series_written
 }
 
 /// As text: `name{label="value"}`.

@@ -344,6 +344,7 @@ fn of_exporters(page: &mut Page) {
         }
         write("process_cpu_seconds_total", "", &|time| since(time) * (0.004 + 0.001 * number as f64));
         write("process_resident_memory_bytes", "", &|_| 11.5e6 + 5e5 * number as f64);
+        write("up", "", &|_| 1.0);
         write("process_start_time_seconds", "", &|_| START as f64 - 100.0);
     }
 }

@@ -16,11 +16,13 @@ mod example;
 mod exposition;
 mod site;
 
+use std::collections::BTreeSet;
+
 use wattribute_e2e::{Prometheus, Scratch};
 
 use answers::Answers;
-use board::Board;
-use site::{GPUS, Owner, PER_HOUR, SLOTS, truth, uses};
+use board::{Board, root};
+use site::{END, GPUS, Owner, PER_HOUR, SLOTS, truth, uses};
 
 /// What the variables are set to, where there is a choice.
 const WISHES: [(&str, &str); 3] = [("team", "climate"), ("instance", "gpu-a:19288"), ("gpu", "2")];
@@ -47,6 +49,7 @@ fn every_query_is_answered_and_the_numbers_are_those_computed_by_hand() {
         }
     }
     check_other_teams(&server);
+    check_alerts(&server);
 }
 
 fn check_fleet(answers: &Answers) {
@@ -111,6 +114,18 @@ fn check_accounting(answers: &Answers) {
     let estimated = answers.by("Estimated share, by team", "A", "team");
     check("estimated of climate", estimated["climate"], 0.0);
     assert!((0.1..0.9).contains(&estimated["teaching"]), "{estimated:?}");
+}
+
+/// Every alert can be asked, and those that fire are what is wrong: climate spends too fast, library has no budget.
+fn check_alerts(server: &Prometheus) {
+    let mut firing = BTreeSet::new();
+    for (name, expr) in backfill::alerts(&root().join("rules/prometheus/alerts.rules.yaml")) {
+        for (labels, _) in server.query_at(&expr, backfill::seconds(END)) {
+            firing.insert((name.clone(), labels.get("team").cloned().unwrap_or_default()));
+        }
+    }
+    let want = [("WattributeForecastOverBudget", "climate"), ("WattributeTeamWithoutBudget", "library")];
+    assert_eq!(firing, want.map(|(name, team)| (name.into(), team.into())).into());
 }
 
 /// A team with two models and a new one, without a project and without a budget.
