@@ -13,7 +13,7 @@ const LARGEST: usize = 2 << 20;
 
 /// An expression that is whole. `.` matches every character; time is linear.
 #[derive(Clone, Debug)]
-pub(super) struct Pattern {
+pub struct Pattern {
     engine: Engine,
     needles: Vec<Vec<u8>>,
 }
@@ -27,6 +27,9 @@ enum Engine {
 
 impl Pattern {
     /// Compiles it. It must do so by itself, so that `a)|(b` cannot break out of the anchors.
+    ///
+    /// # Errors
+    /// It is no regular expression, or a very large one.
     pub fn compile(pattern: &str) -> Result<Self, Fault> {
         let anchored = format!("^(?:{pattern})$");
         let Some((hir, _)) = parse(pattern).zip(parse(&anchored)) else {
@@ -76,15 +79,6 @@ impl Pattern {
 
 fn parse(pattern: &str) -> Option<Hir> {
     ParserBuilder::new().dot_matches_new_line(true).build().parse(pattern).ok()
-}
-
-/// A regular expression that must match the whole value. It must compile by itself, so that `a)|(b` cannot
-/// break out of the anchors.
-///
-/// # Errors
-/// It is none, or a very large one.
-pub fn anchored(pattern: &str) -> Result<Regex, Fault> {
-    build(pattern).and_then(|_| build(&format!("^(?:{pattern})$"))).map_err(|error| fault(pattern, &error))
 }
 
 fn build(pattern: &str) -> Result<Regex, regex::Error> {

@@ -128,7 +128,7 @@ impl<'a> Report<'a> {
         self.file
     }
 
-    /// Problems over [`MOST`] are not kept; the last says that there are more.
+    /// Problems over a thousand are not kept; the last says that there are more.
     pub fn add(&mut self, line: usize, fault: Fault) {
         let fault = match self.problems.len() {
             0..MOST => fault,
