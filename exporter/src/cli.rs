@@ -4,6 +4,7 @@
 //! [`crate::settings`]; the help texts are the manual.
 
 mod explain;
+mod render;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use explain::{ColorChoice, Explain, ReportFormat};
+pub use render::{Render, Writing};
 
 /// Accounts every joule of this machine's NVIDIA GPUs to the teams that used it, and exports that to Prometheus.
 #[derive(Clone, Debug, Parser)]
@@ -45,6 +47,11 @@ pub enum Command {
     /// Users, groups, hosts, paths, units, containers and the uuids of GPUs are replaced by pseudonyms, command lines
     /// and environments are left out. SIGINT or SIGTERM ends it early; what was recorded is kept.
     Record(Record),
+    /// Make Prometheus rules of prices and budgets
+    ///
+    /// They are recorded as they hold: a new price begins on its day and never reprices the past. docs/money.md has the
+    /// formats.
+    Render(Render),
 }
 
 /// What to record.

@@ -13,6 +13,7 @@ mod identify;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod log;
+mod money;
 mod publish;
 mod reload;
 mod rules_file;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
             }
             Err(errors) => fail(&errors.join("\n"), 2),
         },
+        Some(Command::Render(render)) => money::command::render(&render),
         Some(Command::Serve(typed)) => run(*typed),
         None => run(cli.serve),
     }

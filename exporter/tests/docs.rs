@@ -12,16 +12,21 @@ const PAGES: &[&str] = &[
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "README.md",
+    "dashboards/README.md",
     "docs/README.md",
     "docs/accounting.md",
     "docs/accuracy.md",
     "docs/api.md",
     "docs/captures.md",
     "docs/driver.md",
+    "docs/money.md",
+    "docs/runbooks.md",
+    "examples/monitoring/README.md",
     "tests/README.md",
+    "tests/pictures/README.md",
 ];
 /// Where files may be that a page names without saying where.
-const FOLDERS: &[&str] = &["attribution", "docs", "exporter", "rules", "tests"];
+const FOLDERS: &[&str] = &["attribution", "dashboards", "docs", "examples", "exporter", "rules", "tests"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace").to_owned()

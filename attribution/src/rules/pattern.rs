@@ -80,6 +80,15 @@ fn parse(pattern: &str) -> Option<Hir> {
     ParserBuilder::new().dot_matches_new_line(true).build().parse(pattern).ok()
 }
 
+/// A regular expression that must match the whole value. It must compile by itself, so that `a)|(b` cannot
+/// break out of the anchors.
+///
+/// # Errors
+/// It is none, or a very large one.
+pub fn anchored(pattern: &str) -> Result<Regex, Fault> {
+    build(pattern).and_then(|_| build(&format!("^(?:{pattern})$"))).map_err(|error| fault(pattern, &error))
+}
+
 fn build(pattern: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(pattern).dot_matches_new_line(true).size_limit(LARGEST).build()
 }

@@ -7,6 +7,7 @@ use std::{env, thread};
 
 /// Debian's packages of the programs that the tests use.
 const PACKAGES: &[(&str, &str)] = &[
+    ("amtool", "prometheus-alertmanager"),
     ("prometheus", "prometheus"),
     ("promtool", "prometheus"),
     ("gzip", "gzip"),
