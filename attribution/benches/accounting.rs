@@ -1,10 +1,13 @@
 //! Dividing the interval of a GPU among its processes, and booking it.
 #![expect(clippy::expect_used, reason = "a benchmark may fail")]
 
+mod processor_time;
+
 use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
+use processor_time::ProcessorTime;
 use wattribute::facts::ProcessKey;
 use wattribute::ledger::Ledger;
 use wattribute::owner::{Owner, TEAM};
@@ -43,7 +46,7 @@ fn interval<'a>(occupants: &'a [Occupant<'a>]) -> Interval<'a> {
     }
 }
 
-fn accounting(criterion: &mut Criterion) {
+fn accounting(criterion: &mut Criterion<ProcessorTime>) {
     let owners: Vec<Owner> = (0..TEAMS).map(|team| Owner::new([(TEAM, format!("team-{team}"))])).collect();
     let gpu: Arc<str> = "GPU-0".into();
     for (name, count) in [("64", 64), ("10000", 10_000)] {
@@ -64,7 +67,7 @@ fn accounting(criterion: &mut Criterion) {
 }
 
 fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
+    let mut criterion = processor_time::criterion();
     accounting(&mut criterion);
     criterion.final_summary();
 }

@@ -1,10 +1,13 @@
 //! Reading the facts of a thousand new processes: real ones that sleep, under the real /proc.
 #![expect(clippy::expect_used, reason = "a benchmark may fail")]
 
+mod processor_time;
+
 use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
 
 use criterion::{BatchSize, Criterion, Throughput};
+use processor_time::ProcessorTime;
 use wattribute::facts::ProcessKey;
 use wattribute::procfs::Reader;
 
@@ -38,7 +41,7 @@ impl Drop for Sleepers {
     }
 }
 
-fn identify(criterion: &mut Criterion) {
+fn identify(criterion: &mut Criterion<ProcessorTime>) {
     let sleepers = Sleepers::start(PROCESSES);
     let keys = sleepers.keys();
     let mut group = criterion.benchmark_group("identify");
@@ -59,7 +62,7 @@ fn identify(criterion: &mut Criterion) {
 }
 
 fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
+    let mut criterion = processor_time::criterion();
     identify(&mut criterion);
     criterion.final_summary();
 }

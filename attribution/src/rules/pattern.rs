@@ -32,7 +32,9 @@ impl Pattern {
     /// It is no regular expression, or a very large one.
     pub fn compile(pattern: &str) -> Result<Self, Fault> {
         let anchored = format!("^(?:{pattern})$");
-        let Some((hir, _)) = parse(pattern).zip(parse(&anchored)) else {
+        // A comment, as `(?x)` allows, would swallow the anchor: only with a `#` is it worth to look twice.
+        let is_closed = !pattern.contains('#') || parse(&anchored).is_some();
+        let Some(hir) = parse(pattern).filter(|_| is_closed) else {
             // Built all the same, for the message.
             let regex = build(pattern).and_then(|_| build(&anchored)).map_err(|error| fault(pattern, &error));
             return Ok(Self { engine: Engine::Regex(regex?), needles: Vec::new() });

@@ -1,11 +1,13 @@
 //! The rules at scale: a thousand rules against a thousand command lines, and loading them.
 #![expect(clippy::expect_used, reason = "a benchmark may fail")]
 
+mod processor_time;
 mod site;
 
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput};
+use processor_time::ProcessorTime;
 use wattribute::facts::{Facts, Field};
 use wattribute::rules::{Decision, RuleSet};
 
@@ -34,7 +36,7 @@ fn processes() -> Vec<Facts> {
     site::command_lines(PROCESSES, RULES).into_iter().map(of).collect()
 }
 
-fn matching(criterion: &mut Criterion) {
+fn matching(criterion: &mut Criterion<ProcessorTime>) {
     let (text, processes) = (site::rules(RULES), processes());
     let rules = site::load(&text, "").expect("the rules load");
     let billed = decide(&rules, &processes);
@@ -51,7 +53,7 @@ fn matching(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn loading(criterion: &mut Criterion) {
+fn loading(criterion: &mut Criterion<ProcessorTime>) {
     let mut group = criterion.benchmark_group("load");
     group.sample_size(20);
     let (rules, csv) = (site::rules(RULES) + site::LOOKUP, site::csv(ROWS));
@@ -62,7 +64,7 @@ fn loading(criterion: &mut Criterion) {
 }
 
 fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
+    let mut criterion = processor_time::criterion();
     matching(&mut criterion);
     loading(&mut criterion);
     criterion.final_summary();
