@@ -4,6 +4,8 @@
 //! [`crate::settings`]; the help texts are the manual.
 
 mod explain;
+#[cfg(feature = "report")]
+mod report;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -11,6 +13,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use explain::{ColorChoice, Explain, ReportFormat};
+#[cfg(feature = "report")]
+pub use report::{Access, BillFormat, Differences, Report, Verify};
 
 /// Accounts every joule of this machine's NVIDIA GPUs to the teams that used it, and exports that to Prometheus.
 #[derive(Clone, Debug, Parser)]
@@ -45,6 +49,12 @@ pub enum Command {
     /// Users, groups, hosts, paths, units, containers and the uuids of GPUs are replaced by pseudonyms, command lines
     /// and environments are left out. SIGINT or SIGTERM ends it early; what was recorded is kept.
     Record(Record),
+    /// Write the chargeback of a closed period, out of a Prometheus-compatible server
+    #[cfg(feature = "report")]
+    Report(Box<Report>),
+    /// Say whether reports are as they were written, and in which order
+    #[cfg(feature = "report")]
+    Verify(Verify),
 }
 
 /// What to record.

@@ -15,6 +15,8 @@ mod kubernetes;
 mod log;
 mod publish;
 mod reload;
+#[cfg(feature = "report")]
+mod report;
 mod rules_file;
 mod sample;
 mod serve;
@@ -42,6 +44,10 @@ fn main() -> ExitCode {
             }
             Err(errors) => fail(&errors.join("\n"), 2),
         },
+        #[cfg(feature = "report")]
+        Some(Command::Report(typed)) => report::report(&typed),
+        #[cfg(feature = "report")]
+        Some(Command::Verify(typed)) => report::verify(&typed),
         Some(Command::Serve(typed)) => run(*typed),
         None => run(cli.serve),
     }
