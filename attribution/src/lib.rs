@@ -62,6 +62,7 @@
 //! | [`rules`] | facts | the [`owner`] |
 //! | [`split`] | an interval with its processes and their owners | what falls to each |
 //! | [`ledger`] | that | sums by GPU and owner |
+//! | [`yaml`] | text | nodes that know their lines, and what is wrong with them |
 //!
 //! `docs/accounting.md` is the law behind it, `docs/rules.md` the format of the rules files.
 //!
@@ -96,3 +97,4 @@ pub mod procfs;
 pub mod rules;
 pub mod split;
 pub mod units;
+pub mod yaml;

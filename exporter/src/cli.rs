@@ -6,6 +6,7 @@
 mod explain;
 #[cfg(feature = "report")]
 mod report;
+mod render;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -15,6 +16,7 @@ use std::time::Duration;
 pub use explain::{ColorChoice, Explain, ReportFormat};
 #[cfg(feature = "report")]
 pub use report::{Access, BillFormat, Differences, Report, Verify};
+pub use render::{Render, Writing};
 
 /// Accounts every joule of this machine's NVIDIA GPUs to the teams that used it, and exports that to Prometheus.
 #[derive(Clone, Debug, Parser)]
@@ -55,6 +57,11 @@ pub enum Command {
     /// Say whether reports are as they were written, and in which order
     #[cfg(feature = "report")]
     Verify(Verify),
+    /// Make Prometheus rules of prices and budgets
+    ///
+    /// They are recorded as they hold: a new price begins on its day and never reprices the past. docs/money.md has the
+    /// formats.
+    Render(Render),
 }
 
 /// What to record.

@@ -13,6 +13,7 @@ mod identify;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod log;
+mod money;
 mod publish;
 mod reload;
 #[cfg(feature = "report")]
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         Some(Command::Report(typed)) => report::report(&typed),
         #[cfg(feature = "report")]
         Some(Command::Verify(typed)) => report::verify(&typed),
+        Some(Command::Render(render)) => money::command::render(&render),
         Some(Command::Serve(typed)) => run(*typed),
         None => run(cli.serve),
     }

@@ -41,7 +41,7 @@ struct File<'s> {
 impl<'s> File<'s> {
     fn parse(source: &'s Source, problems: &mut Vec<Problem>) -> Option<Self> {
         let mut report = Report::new(&source.name, problems);
-        let root = yaml::parse(&source.text, &mut report)?;
+        let root = yaml::parse(&source.text, yaml::NO_RULES, &mut report)?;
         match root.kind {
             yaml::Kind::Map(entries) => {
                 schema::check_keys(&entries, SECTIONS, &mut report);

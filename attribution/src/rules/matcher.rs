@@ -144,7 +144,10 @@ pub(super) fn parse_field(name: &str) -> Result<Field, Fault> {
 
 /// A regular expression that must match the whole value. It must compile by itself, so that `a)|(b` cannot
 /// break out of the anchors.
-pub(super) fn compile(pattern: &str) -> Result<Regex, Fault> {
+///
+/// # Errors
+/// It is none, or a very large one.
+pub fn compile(pattern: &str) -> Result<Regex, Fault> {
     let build = |pattern: &str| {
         RegexBuilder::new(pattern).dot_matches_new_line(true).size_limit(LARGEST_REGEX).build()
     };

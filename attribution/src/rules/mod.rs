@@ -6,13 +6,13 @@
 mod explain;
 mod lint;
 mod load;
-mod matcher;
+pub(crate) mod matcher;
 mod place;
-mod problem;
+pub(crate) mod problem;
 mod process;
 mod rule;
 mod rule_reader;
-mod schema;
+pub(crate) mod schema;
 mod set;
 mod settings;
 mod table;
@@ -20,7 +20,7 @@ mod template;
 mod test;
 mod trust;
 mod verdict;
-mod yaml;
+pub(crate) mod yaml;
 
 pub use explain::{Explanation, Found, Line, Outcome, Reason};
 pub use problem::{Problem, Problems};

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-/// One thing wrong with a rules file, or a warning of one that cannot be meant.
+/// One thing wrong with a file, or a warning of one that cannot be meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The file's name as given in the source; of a CSV table, as the rules file names it.
@@ -49,18 +49,24 @@ impl std::error::Error for Problems {}
 
 /// What is wrong, by one who does not know where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub struct Fault {
+    /// The key it is about: `match`, `owner.team`.
     pub key: Option<String>,
+    /// What is wrong.
     pub message: String,
+    /// The way out.
     pub help: Option<String>,
 }
 
 impl Fault {
+    /// Without a key and without a way out.
+    #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
         Self { key: None, message: message.into(), help: None }
     }
 
     /// Something of this kind that does not exist; offers the nearest of what does.
+    #[must_use]
     pub fn unknown<'a>(kind: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         let fault = Self::new(format!("unknown {kind} {}", quote(name)));
         match nearest(name, known) {
@@ -69,16 +75,21 @@ impl Fault {
         }
     }
 
+    /// With a way out.
+    #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
     /// Keeps a help that is already there.
+    #[must_use]
     pub fn or_help(self, help: impl Into<String>) -> Self {
         if self.help.is_some() { self } else { self.help(help) }
     }
 
+    /// With the key it is about.
+    #[must_use]
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
         self
@@ -89,13 +100,14 @@ impl Fault {
 const MOST: usize = 1000;
 
 /// Collects the problems of one file, or of one thing in it.
-pub(super) struct Report<'a> {
+pub struct Report<'a> {
     file: &'a str,
     within: Option<String>,
     problems: &'a mut Vec<Problem>,
 }
 
 impl<'a> Report<'a> {
+    /// Of the file of this name; adds to these.
     pub fn new(file: &'a str, problems: &'a mut Vec<Problem>) -> Self {
         Self { file, within: None, problems }
     }
@@ -110,6 +122,8 @@ impl<'a> Report<'a> {
         Report { file, within: self.within.clone(), problems: self.problems }
     }
 
+    /// The file's name.
+    #[must_use]
     pub fn file(&self) -> &'a str {
         self.file
     }
@@ -136,7 +150,8 @@ impl<'a> Report<'a> {
 const LONGEST_SHOWN: usize = 80;
 
 /// Text as shown in a message: quoted, control characters escaped, cut where it is long.
-pub(super) fn quote(text: &str) -> String {
+#[must_use]
+pub fn quote(text: &str) -> String {
     match text.char_indices().nth(LONGEST_SHOWN) {
         Some((end, _)) => format!("{:?}…", &text[..end]),
         None => format!("{text:?}"),

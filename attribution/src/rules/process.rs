@@ -17,7 +17,8 @@ use crate::facts::{Facts, Field};
 pub fn process(source: &Source) -> Result<Facts, Problems> {
     let mut problems = Vec::new();
     let mut report = Report::new(&source.name, &mut problems);
-    let facts = yaml::parse(&source.text, &mut report).and_then(|node| read(unwrapped(&node), &mut report));
+    let facts = yaml::parse(&source.text, yaml::NO_RULES, &mut report)
+        .and_then(|node| read(unwrapped(&node), &mut report));
     match facts {
         Some(facts) if problems.is_empty() => Ok(facts),
         _ => Err(Problems(problems)),

@@ -5,7 +5,7 @@ use super::problem::{Fault, Report, quote};
 use super::yaml::{Entry, Kind, Node};
 
 /// The entries of a map.
-pub(super) fn map<'n>(node: &'n Node, key: &str, report: &mut Report<'_>) -> Option<&'n [Entry]> {
+pub fn map<'n>(node: &'n Node, key: &str, report: &mut Report<'_>) -> Option<&'n [Entry]> {
     match &node.kind {
         Kind::Map(entries) => Some(entries),
         _ => wrong(node, "a map", key, report),
@@ -13,7 +13,7 @@ pub(super) fn map<'n>(node: &'n Node, key: &str, report: &mut Report<'_>) -> Opt
 }
 
 /// The items of a list.
-pub(super) fn list<'n>(node: &'n Node, key: &str, report: &mut Report<'_>) -> Option<&'n [Node]> {
+pub fn list<'n>(node: &'n Node, key: &str, report: &mut Report<'_>) -> Option<&'n [Node]> {
     match &node.kind {
         Kind::List(items) => Some(items),
         _ => wrong(node, "a list", key, report),
@@ -21,7 +21,7 @@ pub(super) fn list<'n>(node: &'n Node, key: &str, report: &mut Report<'_>) -> Op
 }
 
 /// A scalar, as written.
-pub(super) fn text<'n>(node: &'n Node, key: &str, report: &mut Report<'_>) -> Option<&'n str> {
+pub fn text<'n>(node: &'n Node, key: &str, report: &mut Report<'_>) -> Option<&'n str> {
     match &node.kind {
         Kind::Text(text) => Some(text),
         _ => wrong(node, "a text", key, report),
@@ -40,7 +40,7 @@ fn wrong<T>(node: &Node, wanted: &str, key: &str, report: &mut Report<'_>) -> Op
 }
 
 /// Reports the keys that are none of the known.
-pub(super) fn check_keys(entries: &[Entry], known: &[&str], report: &mut Report<'_>) {
+pub fn check_keys(entries: &[Entry], known: &[&str], report: &mut Report<'_>) {
     for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
         let fault = Fault::unknown("key", &entry.key, known.iter().copied());
         report.add(entry.line, fault.or_help(format!("known: {}", known.join(", "))));
@@ -48,7 +48,8 @@ pub(super) fn check_keys(entries: &[Entry], known: &[&str], report: &mut Report<
 }
 
 /// The value of a key.
-pub(super) fn get<'n>(entries: &'n [Entry], key: &str) -> Option<&'n Entry> {
+#[must_use]
+pub fn get<'n>(entries: &'n [Entry], key: &str) -> Option<&'n Entry> {
     entries.iter().find(|entry| entry.key == key)
 }
 

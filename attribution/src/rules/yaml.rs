@@ -19,35 +19,48 @@ const MOST_COPIES: usize = 20_000;
 /// So many bytes of text weigh as much as a node.
 const BYTES_OF_A_NODE: usize = 64;
 
+/// The smallest rules file.
+pub(super) const NO_RULES: &str = "rules: []";
+
 const QUOTING: &str =
     "a value that holds `: `, ` #`, a bracket or a quotation mark must stand in single quotes";
 
 /// A value and the line it starts on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Node {
+pub struct Node {
+    /// From 1.
     pub line: usize,
+    /// What stands there.
     pub kind: Kind,
 }
 
+/// What a node is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     /// A key without a value.
     Empty,
+    /// A scalar, as written.
     Text(String),
+    /// Items, in the order of the file.
     List(Vec<Node>),
+    /// Keys and values, in the order of the file; no key twice.
     Map(Vec<Entry>),
 }
 
 /// A key of a map and its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub struct Entry {
+    /// As written.
     pub key: String,
+    /// Where the key stands, from 1.
     pub line: usize,
+    /// What stands behind it.
     pub value: Node,
 }
 
 impl Node {
     /// What it is, for a message.
+    #[must_use]
     pub fn describe(&self) -> String {
         match &self.kind {
             Kind::Empty => "nothing".into(),
@@ -83,8 +96,8 @@ impl Node {
 }
 
 /// The tree of a text. Nothing, and the reason reported, if it is not one YAML document within the limits;
-/// duplicate keys are reported and the first is kept.
-pub(super) fn parse(text: &str, report: &mut Report<'_>) -> Option<Node> {
+/// duplicate keys are reported and the first is kept. The smallest such file is shown to who gives an empty one.
+pub fn parse(text: &str, smallest: &str, report: &mut Report<'_>) -> Option<Node> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if let Err((line, fault)) = check_text(text) {
         report.add(line, fault);
@@ -96,7 +109,7 @@ pub(super) fn parse(text: &str, report: &mut Report<'_>) -> Option<Node> {
     match built {
         Err((line, fault)) => report.add(line, fault),
         Ok(()) if root.as_ref().is_none_or(|root| root.kind == Kind::Empty) => {
-            report.add(1, Fault::new("the file is empty").help("write at least `rules: []`"));
+            report.add(1, Fault::new("the file is empty").help(format!("write at least `{smallest}`")));
         }
         Ok(()) => return root,
     }
@@ -122,7 +135,7 @@ fn check_text(text: &str) -> Result<(), Located> {
             let line = 1 + text.as_bytes()[..at].iter().filter(|&&byte| byte == b'\n').count();
             Err((
                 line,
-                Fault::new(format!("control character {byte:#04x}")).help("a rules file is plain text"),
+                Fault::new(format!("control character {byte:#04x}")).help("such a file is plain text"),
             ))
         }
         None => Ok(()),
@@ -306,7 +319,7 @@ mod tests {
     #[track_caller]
     fn check(text: &str, want: &str) {
         let mut problems = Vec::new();
-        let node = parse(text, &mut Report::new("f", &mut problems));
+        let node = parse(text, NO_RULES, &mut Report::new("f", &mut problems));
         let got = match node {
             Some(node) if problems.is_empty() => print(&node),
             _ => problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),

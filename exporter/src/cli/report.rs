@@ -31,6 +31,9 @@ pub struct Report {
     /// The prices, as `wattribute render` reads them. Without them the report has energy and time, and no money
     #[arg(long = "prices", value_name = "FILE", help_heading = "Money")]
     pub prices: Option<PathBuf>,
+    /// The budgets, as `wattribute render` reads them: the report then has a balance for each team
+    #[arg(long = "budgets", value_name = "FILE", help_heading = "Money", requires = "prices")]
+    pub budgets: Option<PathBuf>,
     /// Expected GPUs, a UUID per line (after a comma, what people call it). GPUs on it that nobody scraped, and others
     /// that it does not name, are differences
     #[arg(long = "inventory", value_name = "FILE", help_heading = "Completeness")]

@@ -41,7 +41,7 @@ pub fn verify(_typed: &Verify) -> ExitCode {
 }
 
 fn bill(typed: &Report) -> Result<Document, String> {
-    let rater = Rater::read(typed.prices.as_deref())?;
+    let rater = Rater::read(typed.prices.as_deref(), typed.budgets.as_deref())?;
     let plan = plan(typed, &rater)?;
     let inventory = typed.inventory.as_deref().map(inventory).transpose()?;
     let found = fetch(typed, &plan, &rater, Extract::Nowhere)?;
