@@ -4,9 +4,9 @@
 //! [`crate::settings`]; the help texts are the manual.
 
 mod explain;
+mod render;
 #[cfg(feature = "report")]
 mod report;
-mod render;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -14,9 +14,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use explain::{ColorChoice, Explain, ReportFormat};
+pub use render::{Render, Writing};
 #[cfg(feature = "report")]
 pub use report::{Access, BillFormat, Differences, Report, Verify};
-pub use render::{Render, Writing};
 
 /// Accounts every joule of this machine's NVIDIA GPUs to the teams that used it, and exports that to Prometheus.
 #[derive(Clone, Debug, Parser)]

@@ -116,7 +116,12 @@ pub struct Access {
     #[arg(long = "http.password-file", value_name = "FILE", help_heading = "Server", requires = "user")]
     pub password_file: Option<PathBuf>,
     /// File with a bearer token
-    #[arg(long = "http.bearer-token-file", value_name = "FILE", help_heading = "Server", conflicts_with = "user")]
+    #[arg(
+        long = "http.bearer-token-file",
+        value_name = "FILE",
+        help_heading = "Server",
+        conflicts_with = "user"
+    )]
     pub bearer_token_file: Option<PathBuf>,
     /// Certificates to trust, PEM. If not given: those of the system
     #[arg(long = "http.ca-file", value_name = "FILE", help_heading = "Server")]

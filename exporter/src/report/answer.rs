@@ -80,7 +80,9 @@ fn open<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, String> {
     let envelope: Envelope<T> =
         serde_json::from_slice(body).map_err(|error| format!("the answer makes no sense ({error})"))?;
     if envelope.status != "success" {
-        return Err(envelope.error.unwrap_or_else(|| format!("the answer's status is {:?}", envelope.status)));
+        return Err(envelope
+            .error
+            .unwrap_or_else(|| format!("the answer's status is {:?}", envelope.status)));
     }
     if let Some(warning) = envelope.warnings.first() {
         return Err(format!("the answer has a warning ({warning}): a bill needs whole answers"));

@@ -11,7 +11,7 @@ use super::period::Period;
 use super::quantity::{Key, Names, Quantity, Target};
 use super::rates::Rater;
 use super::server::{Server, Window};
-use super::tally::{Cell, Sums, Tally};
+use super::tally::{Cell, Rates, Sums, Tally};
 
 /// An hour, in milliseconds.
 const HOUR_MS: i64 = 3_600_000;
@@ -63,6 +63,8 @@ pub struct Row<'a> {
     pub target: &'a Target,
     /// What it gained.
     pub gain: Gain,
+    /// The prices of the hour.
+    pub rates: Rates,
     /// What that comes to.
     pub sums: Sums,
 }
@@ -287,13 +289,18 @@ impl Collector<'_> {
             self.counters.insert(key.clone(), Counter::default());
         }
         let counter = self.counters.get_mut(key);
-        let gain = counter.and_then(|counter| counter.advance(run.values.iter().map(|(_, value)| *value), birth));
+        let gain =
+            counter.and_then(|counter| counter.advance(run.values.iter().map(|(_, value)| *value), birth));
         let Some(gain) = gain else { return Ok(()) };
         let device = self.found.devices.entry(Arc::clone(&key.uuid)).or_default();
         let rates = self.rater.rates(run.target.get("site"), &device.model, hour.from);
         let sums = Sums::of(key.quantity, key.kind, gain.gain, rates);
         if let Some(owner) = &key.owner {
-            let cell = Cell { owner: Arc::clone(owner), uuid: Arc::clone(&key.uuid), target: Arc::clone(&run.target) };
+            let cell = Cell {
+                owner: Arc::clone(owner),
+                uuid: Arc::clone(&key.uuid),
+                target: Arc::clone(&run.target),
+            };
             if self.plan.team.as_ref().is_some_and(|team| team == owner.team()) {
                 let hour = (hour.from, Arc::clone(&key.uuid), Arc::clone(owner));
                 *self.found.tally.hours.entry(hour).or_default() += sums;
@@ -310,7 +317,7 @@ impl Collector<'_> {
             device.unbilled_mj += gain.unbilled;
             device.samples += gain.samples;
         }
-        listener.row(&Row { hour: hour.from, key, target: &run.target, gain, sums })
+        listener.row(&Row { hour: hour.from, key, target: &run.target, gain, rates, sums })
     }
 
     fn finish(mut self) -> Result<Collection, String> {
@@ -343,7 +350,9 @@ fn order(key: &Key, mut runs: Vec<Run>) -> Result<Vec<Run>, String> {
     let mut ordered: Vec<Run> = Vec::with_capacity(runs.len());
     for run in runs {
         match ordered.last_mut() {
-            Some(last) if last.values.last().map(|(time, _)| *time) >= run.values.first().map(|(time, _)| *time) => {
+            Some(last)
+                if last.values.last().map(|(time, _)| *time) >= run.values.first().map(|(time, _)| *time) =>
+            {
                 return Err(format!(
                     "GPU {} is exported twice, by {{{}}} and {{{}}}: choose one by --match",
                     key.uuid,

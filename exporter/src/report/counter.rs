@@ -100,7 +100,8 @@ mod tests {
         let whole = Counter { last: Some(1) }.advance(values, Birth::Seen).unwrap().gain;
         for cut in 0..values.len() {
             let mut counter = Counter { last: Some(1) };
-            let parts = [&values[..cut], &values[cut..]].map(|part| counter.advance(part.iter().copied(), Birth::Seen));
+            let parts = [&values[..cut], &values[cut..]]
+                .map(|part| counter.advance(part.iter().copied(), Birth::Seen));
             assert_eq!(parts.iter().flatten().map(|gain| gain.gain).sum::<u64>(), whole, "{cut}");
         }
     }

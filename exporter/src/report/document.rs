@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use super::balance::{Balance, balances};
 use super::collect::{Collection, Plan};
 use super::lines::{Cents, Decimal, Joules, Line, Lines, Pricing, lines};
 use super::period::with_zone;
@@ -42,6 +43,8 @@ pub struct Document {
     pub lines: Vec<Line>,
     /// By day and team.
     pub days: Vec<Day>,
+    /// Budgets, where they were given and the period is a calendar month.
+    pub balances: Vec<Balance>,
     /// Whether it is complete.
     pub reconciliation: Reconciliation,
 }
@@ -125,11 +128,12 @@ pub fn document(found: &Collection, given: &Circumstances<'_>) -> Document {
         },
         currency: rater.currency().map(str::to_owned),
         total,
-        teams,
         owners,
         models,
         nodes,
         sites,
+        balances: balances(rater, plan.period, &teams),
+        teams,
         lines: details,
         days: days(found, pricing),
         reconciliation: reconcile(found, plan.period, given.node_label, given.inventory, pricing),

@@ -9,13 +9,41 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::collect::{Listener, Row};
+use super::counter::Gain;
 use super::period::rfc3339;
-use super::quantity::Kind;
+use super::quantity::{Key, Kind, Target};
 use super::table::{cell, row};
+use super::tally::{Rates, Sums};
 
 const HEADER: [&str; 12] = [
-    "hour", "metric", "uuid", "kind", "owner", "target", "base", "last", "resets", "samples", "gain", "not_billed",
+    "hour",
+    "metric",
+    "uuid",
+    "kind",
+    "owner",
+    "target",
+    "base",
+    "last",
+    "resets",
+    "samples",
+    "gain",
+    "not_billed",
 ];
+
+/// A series in the hour that is explained.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// What is counted.
+    pub key: Key,
+    /// Where it was scraped.
+    pub target: Target,
+    /// What it gained.
+    pub gain: Gain,
+    /// The prices of the hour.
+    pub rates: Rates,
+    /// What that comes to.
+    pub sums: Sums,
+}
 
 /// Where rows go as they are read.
 pub enum Extract {
@@ -23,8 +51,8 @@ pub enum Extract {
     Nowhere,
     /// Into a file.
     File(GzEncoder<BufWriter<File>>),
-    /// Kept, as CSV.
-    Kept(String),
+    /// Kept, to be shown.
+    Kept(Vec<Step>),
 }
 
 impl Extract {
@@ -42,14 +70,14 @@ impl Extract {
     ///
     /// # Errors
     /// Where it cannot be written.
-    pub fn finish(self) -> io::Result<String> {
+    pub fn finish(self) -> io::Result<Vec<Step>> {
         match self {
-            Self::Nowhere => Ok(String::new()),
-            Self::Kept(text) => Ok(text),
+            Self::Nowhere => Ok(vec![]),
+            Self::Kept(steps) => Ok(steps),
             Self::File(writer) => {
                 let file = writer.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
                 file.sync_all()?;
-                Ok(String::new())
+                Ok(vec![])
             }
         }
     }
@@ -63,7 +91,13 @@ impl Listener for Extract {
     fn row(&mut self, row: &Row<'_>) -> Result<(), String> {
         match self {
             Self::Nowhere => {}
-            Self::Kept(text) => text.push_str(&csv(row)),
+            Self::Kept(steps) => steps.push(Step {
+                key: row.key.clone(),
+                target: row.target.clone(),
+                gain: row.gain,
+                rates: row.rates,
+                sums: row.sums,
+            }),
             Self::File(writer) => {
                 let written = writer.write_all(csv(row).as_bytes());
                 written.map_err(|error| format!("the extract: {error}"))?;
@@ -83,10 +117,7 @@ impl Listener for Extract {
 fn csv(row: &Row<'_>) -> String {
     let Row { hour, key, target, gain, .. } = row;
     let decimal = |whole| key.quantity.decimal(whole);
-    let kind = key.kind.map_or("", |kind| match kind {
-        Kind::Active => "active",
-        Kind::Idle => "idle",
-    });
+    let kind = key.kind.map_or("", Kind::as_str);
     let owner = key.owner.as_ref().map(|owner| object(&owner.0)).unwrap_or_default();
     super::table::row([
         cell(&rfc3339(*hour)),

@@ -57,7 +57,9 @@ impl Pulse {
                 None if self.is_long(time - begin) => {
                     gaps.push(Gap { from: begin, until: time, place: Place::Before, energy_mj: 0 });
                 }
-                Some((last, before)) if self.is_long(time - last) => gaps.push(between(last, before, time, value)),
+                Some((last, before)) if self.is_long(time - last) => {
+                    gaps.push(between(last, before, time, value))
+                }
                 _ => {}
             }
             self.last = Some((time, value));
@@ -70,11 +72,6 @@ impl Pulse {
         let from = self.last.map_or(begin, |(last, _)| last);
         let gap = Gap { from, until: end, place: Place::After, energy_mj: 0 };
         (self.last.is_none() || self.is_long(end - from)).then_some(gap)
-    }
-
-    /// When the last sample was; `None` before the first.
-    pub fn last_time(&self) -> Option<i64> {
-        self.last.map(|(time, _)| time)
     }
 
     /// The usual time between two samples; `None` before it is known.
@@ -140,6 +137,9 @@ mod tests {
     fn a_gap_with_a_reset_says_so_and_what_came_after() {
         let mut pulse = Pulse::after(Some((0, 500)));
         let gaps = pulse.advance(&[(10_000, 510), (20_000, 520), (30_000, 530), (90_000, 7)], 0);
-        assert_eq!(gaps.iter().map(|gap| (gap.place, gap.energy_mj)).collect::<Vec<_>>(), [(Place::Reset, 7)]);
+        assert_eq!(
+            gaps.iter().map(|gap| (gap.place, gap.energy_mj)).collect::<Vec<_>>(),
+            [(Place::Reset, 7)]
+        );
     }
 }

@@ -123,7 +123,8 @@ impl Client {
             request = request.header(*name, value);
         }
         let request = request.body(Empty::new());
-        let request = request.map_err(|error| Failure::Lasting(format!("the question is malformed ({error})")))?;
+        let request =
+            request.map_err(|error| Failure::Lasting(format!("the question is malformed ({error})")))?;
         let broken = |error: hyper::Error| Failure::Passing(format!("the connection broke ({error})"));
         let mut sender = match self.connection.take().filter(|sender| !sender.is_closed()) {
             Some(sender) => sender,
@@ -155,7 +156,8 @@ impl Client {
         let name = ServerName::try_from(self.host.clone());
         let name = name.map_err(|error| Failure::Lasting(format!("no name for TLS ({error})")))?;
         let stream = TlsConnector::from(Arc::clone(config)).connect(name, stream).await;
-        let stream = stream.map_err(|error| Failure::Lasting(format!("no TLS ({error}): see --http.ca-file")))?;
+        let stream =
+            stream.map_err(|error| Failure::Lasting(format!("no TLS ({error}): see --http.ca-file")))?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(handshake)?;
         tokio::spawn(connection);
         Ok(sender)
@@ -169,7 +171,8 @@ fn judge(status: StatusCode, body: Bytes) -> Result<Bytes, Failure> {
     }
     let text = String::from_utf8_lossy(&body);
     let text: String = text.trim().chars().filter(|character| !character.is_control()).take(300).collect();
-    let said = if text.is_empty() { format!("it answers {status}") } else { format!("it answers {status}: {text}") };
+    let said =
+        if text.is_empty() { format!("it answers {status}") } else { format!("it answers {status}: {text}") };
     let is_passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
     Err(match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -258,7 +261,8 @@ fn base64(text: &str) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::new();
     for three in text.as_bytes().chunks(3) {
-        let number = three.iter().chain([0, 0].iter()).take(3).fold(0usize, |sum, byte| sum << 8 | usize::from(*byte));
+        let number =
+            three.iter().chain([0, 0].iter()).take(3).fold(0usize, |sum, byte| sum << 8 | usize::from(*byte));
         for place in 0..4 {
             let digit = DIGITS[number >> (18 - 6 * place) & 63];
             out.push(if place <= three.len() { char::from(digit) } else { '=' });
@@ -273,20 +277,28 @@ mod tests {
 
     #[test]
     fn credentials_are_base64() {
-        for (text, want) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("a:b?é", "YTpiP8Op")] {
+        for (text, want) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("a:b?é", "YTpiP8Op")]
+        {
             assert_eq!(base64(text), want, "{text}");
         }
     }
 
     #[test]
     fn a_query_is_escaped() {
-        assert_eq!(encoded(&[("query", "a{b=~\"c|d\"}[1h]"), ("time", "1.5")]), "query=a%7Bb%3D~%22c%7Cd%22%7D%5B1h%5D&time=1.5");
+        assert_eq!(
+            encoded(&[("query", "a{b=~\"c|d\"}[1h]"), ("time", "1.5")]),
+            "query=a%7Bb%3D~%22c%7Cd%22%7D%5B1h%5D&time=1.5"
+        );
     }
 
     #[track_caller]
     fn check(status: u16, want: &str) {
         let outcome = judge(StatusCode::from_u16(status).unwrap(), Bytes::from_static(b"no"));
-        assert_eq!(outcome.is_err_and(|failure| format!("{failure:?}").starts_with(want)), !want.is_empty(), "{status}");
+        assert_eq!(
+            outcome.is_err_and(|failure| format!("{failure:?}").starts_with(want)),
+            !want.is_empty(),
+            "{status}"
+        );
     }
 
     #[test]

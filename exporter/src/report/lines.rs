@@ -174,7 +174,11 @@ impl Whole {
         let hardware = by(|sums| sums.hardware, HARDWARE / CENTS, self.hardware);
         let carbon = by(|sums| sums.carbon, CARBON, self.carbon);
         (0..among.len())
-            .map(|index| Self { electricity: electricity[index], hardware: hardware[index], carbon: carbon[index] })
+            .map(|index| Self {
+                electricity: electricity[index],
+                hardware: hardware[index],
+                carbon: carbon[index],
+            })
             .collect()
     }
 

@@ -5,14 +5,19 @@
 //! document. Not here: prices and budgets (`money`). Callers: `main`.
 
 mod answer;
+mod audit;
+mod balance;
 mod collect;
 mod command;
 mod counter;
+mod dispute;
 mod document;
 mod extract;
 mod gaps;
+mod html;
 mod http;
 mod lines;
+mod manifest;
 mod period;
 mod quantity;
 mod rates;

@@ -109,14 +109,16 @@ fn local(seconds: i64, zone: Zone) -> String {
 
 /// `2026-11-01`, `2026-11-01T06:00`, `2026-11-01T06:00:00`, each of the latter with `Z` or without.
 fn moment(text: &str, zone: Zone) -> Result<i64, String> {
-    let wrong = || format!("{text:?} is no time: write it like 2026-11-01, 2026-11-01T06:00 or 2026-11-01T06:00:00Z");
+    let wrong =
+        || format!("{text:?} is no time: write it like 2026-11-01, 2026-11-01T06:00 or 2026-11-01T06:00:00Z");
     let (body, is_utc) = text.strip_suffix('Z').map_or((text, false), |body| (body, true));
     let (date, time) = body.split_once(['T', ' ']).unwrap_or((body, "00:00"));
     if is_utc && !body.contains(['T', ' ']) {
         return Err(wrong());
     }
     let date: Vec<i64> = numbers(date, '-').filter(|parts| parts.len() == 3).ok_or_else(wrong)?;
-    let time: Vec<i64> = numbers(time, ':').filter(|parts| (2..=3).contains(&parts.len())).ok_or_else(wrong)?;
+    let time: Vec<i64> =
+        numbers(time, ':').filter(|parts| (2..=3).contains(&parts.len())).ok_or_else(wrong)?;
     let (hour, minute, second) = (time[0], time[1], time.get(2).copied().unwrap_or(0));
     let day = days(date[0], date[1], date[2]);
     if civil(day) != (date[0], date[1], date[2]) || hour > 23 || minute > 59 || second > 59 {
@@ -208,7 +210,8 @@ mod tests {
 
     #[test]
     fn hours_are_cut_where_the_clock_has_them() {
-        let seconds = |zone| Period { from: 100, to: 7400 }.hours(zone).into_iter().map(Period::seconds).collect();
+        let seconds =
+            |zone| Period { from: 100, to: 7400 }.hours(zone).into_iter().map(Period::seconds).collect();
         let (utc, kolkata): (Vec<i64>, Vec<i64>) = (seconds(UTC), seconds(&|_| 19_800));
         assert_eq!((utc, kolkata), (vec![3500, 3600, 200], vec![1700, 3600, 2000]));
     }

@@ -29,6 +29,16 @@ pub enum Kind {
     Idle,
 }
 
+impl Kind {
+    /// The value of label `kind`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Idle => "idle",
+        }
+    }
+}
+
 impl Quantity {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Device, Self::Energy, Self::Estimated, Self::Held, Self::Busy];
@@ -122,7 +132,8 @@ pub struct Names {
 impl Names {
     /// From the label sets of [`Quantity::Device`].
     pub fn of_devices(sets: &[Labels]) -> Self {
-        let names = sets.iter().flat_map(Labels::keys).filter(|name| !["__name__", "uuid"].contains(&&***name));
+        let names =
+            sets.iter().flat_map(Labels::keys).filter(|name| !["__name__", "uuid"].contains(&&***name));
         Self { target: names.cloned().collect() }
     }
 
@@ -198,7 +209,10 @@ mod tests {
         );
         let (key, target) = names.split(&series).unwrap();
         let owner = key.owner.unwrap();
-        assert_eq!(owner.0.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["team", "area", "project"]);
+        assert_eq!(
+            owner.0.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+            ["team", "area", "project"]
+        );
         assert_eq!((target.get("rack"), target.get("site"), key.kind), ("r", "", Some(Kind::Idle)));
     }
 

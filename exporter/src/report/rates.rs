@@ -23,11 +23,13 @@ impl Rater {
     /// Everything wrong with the files.
     pub fn read(prices: Option<&Path>, budgets: Option<&Path>) -> Result<Self, String> {
         let prices = prices.map(|path| {
-            let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}: see --prices", path.display()))?;
+            let text = fs::read_to_string(path)
+                .map_err(|error| format!("{}: {error}: see --prices", path.display()))?;
             Prices::read(&path.display().to_string(), &text).map_err(|problems| problems.to_string())
         });
         let budgets = budgets.map(|path| {
-            let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}: see --budgets", path.display()))?;
+            let text = fs::read_to_string(path)
+                .map_err(|error| format!("{}: {error}: see --budgets", path.display()))?;
             Budgets::read(&path.display().to_string(), &text).map_err(|problems| problems.to_string())
         });
         let (prices, budgets) = (prices.transpose()?, budgets.transpose()?);

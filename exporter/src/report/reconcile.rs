@@ -156,7 +156,8 @@ impl Shares {
     }
 
     fn sum(&self) -> u64 {
-        let Self { teams_active, teams_idle, unattributed, unallocated, shared_idle, unobserved, overflow } = self;
+        let Self { teams_active, teams_idle, unattributed, unallocated, shared_idle, unobserved, overflow } =
+            self;
         [teams_active, teams_idle, unattributed, unallocated, shared_idle, unobserved, overflow]
             .iter()
             .map(|share| share.0)
@@ -190,7 +191,9 @@ fn differences_of(gpu: &Gpu, device: &Device) -> Vec<String> {
     let Gpu { uuid, .. } = gpu;
     let mut differences = vec![];
     match &gpu.difference_joules {
-        None if gpu.shares.sum() > 0 => differences.push(format!("GPU {uuid}: energy is booked of it, and its own counter was not seen")),
+        None if gpu.shares.sum() > 0 => {
+            differences.push(format!("GPU {uuid}: energy is booked of it, and its own counter was not seen"))
+        }
         Some(difference) if difference != "0.000" => {
             differences.push(format!("GPU {uuid}: {difference} J of its counter are booked to nobody"));
         }
@@ -224,7 +227,10 @@ fn unexpected(found: &Collection, inventory: Option<&BTreeSet<String>>) -> Vec<S
 fn unpriced(total: &Sums) -> Vec<String> {
     let mut differences = vec![];
     if total.unpriced_mj > 0 {
-        differences.push(format!("{} J have no price of electricity, and are in no cost", Decimal::<3>(total.unpriced_mj)));
+        differences.push(format!(
+            "{} J have no price of electricity, and are in no cost",
+            Decimal::<3>(total.unpriced_mj)
+        ));
     }
     if total.unpriced_us > 0 {
         let held = hours(Decimal(total.unpriced_us));
@@ -242,7 +248,9 @@ fn unscraped(uuid: &str, gap: &Gap) -> Unscraped {
         energy_joules: Decimal(gap.energy_mj),
         may_hide: match gap.place {
             Place::Before => "all that it drew before it was first scraped",
-            Place::Between => "nothing, if its exporter ran on: the energy is billed at its end; else what was counted between two starts",
+            Place::Between => {
+                "nothing, if its exporter ran on: the energy is billed at its end; else what was counted between two starts"
+            }
             Place::Reset => "what was counted after the last scrape, before its exporter began anew",
             Place::After => "all that it drew; if it is scraped again, the next report bills it",
         },

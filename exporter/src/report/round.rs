@@ -9,7 +9,8 @@ pub fn nearest(exact: u128, unit: u128) -> u64 {
 /// exactly, less a fraction or filled up to the next; filled up are those with the largest fractions, of equal ones the
 /// first.
 pub fn parts(exact: &[u128], unit: u128, whole: u64) -> Vec<u64> {
-    let mut parts: Vec<u64> = exact.iter().map(|part| u64::try_from(part / unit).unwrap_or(u64::MAX)).collect();
+    let mut parts: Vec<u64> =
+        exact.iter().map(|part| u64::try_from(part / unit).unwrap_or(u64::MAX)).collect();
     let left = whole.saturating_sub(parts.iter().sum());
     let mut order: Vec<usize> = (0..exact.len()).collect();
     order.sort_by_key(|&index| std::cmp::Reverse(exact[index] % unit));

@@ -34,7 +34,8 @@ impl Server {
     /// # Errors
     /// What is wrong with the flags.
     pub fn new(access: &Access) -> Result<Self, String> {
-        let matchers = access.matchers.trim().trim_start_matches('{').trim_end_matches('}').trim_end_matches(',');
+        let matchers =
+            access.matchers.trim().trim_start_matches('{').trim_end_matches('}').trim_end_matches(',');
         Ok(Self { client: Client::new(access)?, matchers: matchers.into(), gpus_at_once: MOST_GPUS })
     }
 
@@ -88,7 +89,12 @@ impl Server {
     ///
     /// # Errors
     /// As [`Server::label_sets`].
-    pub async fn samples(&mut self, metrics: &[&str], uuids: &[String], window: Window) -> Result<Vec<Series>, String> {
+    pub async fn samples(
+        &mut self,
+        metrics: &[&str],
+        uuids: &[String],
+        window: Window,
+    ) -> Result<Vec<Series>, String> {
         let (selector, length) = (
             self.selector(&format!("__name__=~\"{}\",{}", metrics.join("|"), one_of(uuids))),
             window.until - window.after,
@@ -127,7 +133,11 @@ impl Server {
     }
 
     fn selector(&self, matchers: &str) -> String {
-        if self.matchers.is_empty() { format!("{{{matchers}}}") } else { format!("{{{matchers},{}}}", self.matchers) }
+        if self.matchers.is_empty() {
+            format!("{{{matchers}}}")
+        } else {
+            format!("{{{matchers},{}}}", self.matchers)
+        }
     }
 
     fn say(&self, failure: Failure) -> String {
@@ -191,7 +201,10 @@ mod tests {
 
     #[test]
     fn times_are_decimals() {
-        assert_eq!([seconds(1_500), seconds(0), seconds(1_700_000_000_007)], ["1.500", "0.000", "1700000000.007"]);
+        assert_eq!(
+            [seconds(1_500), seconds(0), seconds(1_700_000_000_007)],
+            ["1.500", "0.000", "1700000000.007"]
+        );
     }
 
     #[test]

@@ -20,7 +20,10 @@ pub fn kwh(joules: Joules) -> Decimal<3> {
 pub fn text(document: &Document) -> String {
     let mut out = format!(
         "GPU chargeback {} to {} ({}), {} hours\nfrom {}\n",
-        document.period.from, document.period.to, plain(&document.period.time_zone), document.period.hours,
+        document.period.from,
+        document.period.to,
+        plain(&document.period.time_zone),
+        document.period.hours,
         plain(&document.source.server),
     );
     let tables = [
@@ -42,16 +45,16 @@ pub fn text(document: &Document) -> String {
     }
     let books = &document.reconciliation;
     let _ = write!(out, "\nreconciliation\n{}", gpus(document));
-    let _ = writeln!(
-        out,
-        "watched {} of {} GPU-hours",
-        books.observed_gpu_hours, books.expected_gpu_hours
-    );
+    let _ = writeln!(out, "watched {} of {} GPU-hours", books.observed_gpu_hours, books.expected_gpu_hours);
     for gap in books.gaps.iter().take(SHOWN) {
         let _ = writeln!(
             out,
             "no scrape of {} from {} to {} ({} J over it): may hide {}",
-            plain(&gap.uuid), gap.from, gap.to, gap.energy_joules, gap.may_hide
+            plain(&gap.uuid),
+            gap.from,
+            gap.to,
+            gap.energy_joules,
+            gap.may_hide
         );
     }
     for difference in books.differences.iter().take(SHOWN) {
@@ -98,7 +101,8 @@ fn lines_table(lines: &[Line], document: &Document) -> String {
 }
 
 fn gpus(document: &Document) -> String {
-    let header = ["GPU", "node", "device J", "teams J", "idle J", "nobody's J", "unobserved J", "difference J"];
+    let header =
+        ["GPU", "node", "device J", "teams J", "idle J", "nobody's J", "unobserved J", "difference J"];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
     for gpu in &document.reconciliation.gpus {
         let shares = &gpu.shares;
@@ -126,7 +130,9 @@ pub fn label_names(lines: &[Line]) -> Vec<String> {
         }
     }
     // Where an owner lacks a label, its place comes first; where things are stays last.
-    names.sort_by_key(|name| ["site", "node", "model"].iter().position(|place| place == name).map_or(0, |at| at + 1));
+    names.sort_by_key(|name| {
+        ["site", "node", "model"].iter().position(|place| place == name).map_or(0, |at| at + 1)
+    });
     names
 }
 
@@ -166,8 +172,17 @@ fn aligned(rows: &[Vec<String>], left: usize) -> String {
 pub fn csv(document: &Document) -> String {
     let labels = label_names(&document.lines);
     let fixed = [
-        "energy_joules", "active_joules", "idle_joules", "estimated_joules", "held_seconds", "busy_seconds",
-        "electricity", "idle_electricity", "hardware", "cost", "carbon_kilograms",
+        "energy_joules",
+        "active_joules",
+        "idle_joules",
+        "estimated_joules",
+        "held_seconds",
+        "busy_seconds",
+        "electricity",
+        "idle_electricity",
+        "hardware",
+        "cost",
+        "carbon_kilograms",
     ];
     let header = ["period_from", "period_to", "currency"].into_iter();
     let header = header.chain(labels.iter().map(String::as_str)).chain(fixed);
@@ -199,13 +214,47 @@ pub fn csv(document: &Document) -> String {
 
 /// Columns of FOCUS 1.2 in the order of their names, as the specification lists them.
 const FOCUS: &[&str] = &[
-    "BilledCost", "BillingAccountId", "BillingAccountName", "BillingAccountType", "BillingCurrency",
-    "BillingPeriodEnd", "BillingPeriodStart", "ChargeCategory", "ChargeClass", "ChargeDescription",
-    "ChargeFrequency", "ChargePeriodEnd", "ChargePeriodStart", "ConsumedQuantity", "ConsumedUnit",
-    "ContractedCost", "ContractedUnitPrice", "EffectiveCost", "InvoiceId", "InvoiceIssuerName", "ListCost",
-    "ListUnitPrice", "PricingCategory", "PricingQuantity", "PricingUnit", "ProviderName", "PublisherName",
-    "RegionId", "RegionName", "ResourceId", "ResourceName", "ResourceType", "ServiceCategory", "ServiceName",
-    "ServiceSubcategory", "SkuId", "SkuMeter", "SkuPriceId", "SubAccountId", "SubAccountName", "SubAccountType",
+    "BilledCost",
+    "BillingAccountId",
+    "BillingAccountName",
+    "BillingAccountType",
+    "BillingCurrency",
+    "BillingPeriodEnd",
+    "BillingPeriodStart",
+    "ChargeCategory",
+    "ChargeClass",
+    "ChargeDescription",
+    "ChargeFrequency",
+    "ChargePeriodEnd",
+    "ChargePeriodStart",
+    "ConsumedQuantity",
+    "ConsumedUnit",
+    "ContractedCost",
+    "ContractedUnitPrice",
+    "EffectiveCost",
+    "InvoiceId",
+    "InvoiceIssuerName",
+    "ListCost",
+    "ListUnitPrice",
+    "PricingCategory",
+    "PricingQuantity",
+    "PricingUnit",
+    "ProviderName",
+    "PublisherName",
+    "RegionId",
+    "RegionName",
+    "ResourceId",
+    "ResourceName",
+    "ResourceType",
+    "ServiceCategory",
+    "ServiceName",
+    "ServiceSubcategory",
+    "SkuId",
+    "SkuMeter",
+    "SkuPriceId",
+    "SubAccountId",
+    "SubAccountName",
+    "SubAccountType",
     "Tags",
 ];
 
@@ -219,8 +268,18 @@ pub fn focus(document: &Document) -> Result<String, String> {
     for line in &document.lines {
         let Some(money) = &line.money else { continue };
         for charge in [
-            Charge { what: "Electricity", unit: "kWh", quantity: in_kwh(line.energy_joules), cost: money.electricity },
-            Charge { what: "GPU time", unit: "Hours", quantity: in_hours(line.held_seconds), cost: money.hardware },
+            Charge {
+                what: "Electricity",
+                unit: "kWh",
+                quantity: in_kwh(line.energy_joules),
+                cost: money.electricity,
+            },
+            Charge {
+                what: "GPU time",
+                unit: "Hours",
+                quantity: in_hours(line.held_seconds),
+                cost: money.hardware,
+            },
         ] {
             out.push_str(&row(FOCUS.iter().map(|column| charge.column(column, line, document, currency))));
         }
@@ -252,9 +311,8 @@ impl Charge {
             "ServiceCategory" => cell("Compute"),
             "ServiceSubcategory" => cell("Other (Compute)"),
             "ServiceName" => cell("GPU"),
-            "ProviderName" | "PublisherName" | "InvoiceIssuerName" | "BillingAccountId" | "BillingAccountName" => {
-                cell("Wattribute")
-            }
+            "ProviderName" | "PublisherName" | "InvoiceIssuerName" | "BillingAccountId"
+            | "BillingAccountName" => cell("Wattribute"),
             "BillingAccountType" => cell("Site"),
             "SubAccountId" | "SubAccountName" => cell(team),
             "SubAccountType" => cell("Team"),

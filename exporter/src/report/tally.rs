@@ -167,8 +167,12 @@ impl Tally {
 mod tests {
     use super::*;
 
-    const RATES: Rates =
-        Rates { electricity: Some(250_000), pue: 1_200_000, carbon: Some(400_000_000), hardware: Some(2_000_000) };
+    const RATES: Rates = Rates {
+        electricity: Some(250_000),
+        pue: 1_200_000,
+        carbon: Some(400_000_000),
+        hardware: Some(2_000_000),
+    };
 
     #[test]
     fn a_kilowatt_hour_costs_its_price_times_the_building() {

@@ -9,6 +9,7 @@ use std::{env, thread};
 const PACKAGES: &[(&str, &str)] = &[
     ("prometheus", "prometheus"),
     ("promtool", "prometheus"),
+    ("victoria-metrics", "victoria-metrics"),
     ("gzip", "gzip"),
     ("munged", "munge"),
     ("sbatch", "slurm-wlm"),
