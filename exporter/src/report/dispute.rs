@@ -8,7 +8,7 @@ use super::extract::Step;
 use super::lines::{Decimal, hours};
 use super::rates::Rater;
 use super::table::plain;
-use super::tally::{ELECTRICITY, HARDWARE};
+use super::tally::{ELECTRICITY, HARDWARE, Sums};
 
 /// The hours of a team.
 ///
@@ -23,7 +23,8 @@ pub fn detail(team: &str, document: &Document, found: &Collection, rater: &Rater
         ));
     };
     let mut out = format!("{} from {} to {}\n", plain(team), document.period.from, document.period.to);
-    for ((hour, uuid, owner), sums) in &found.tally.hours {
+    let hours_of_it = found.tally.hours.iter().filter(|(_, sums)| **sums != Sums::default());
+    for ((hour, uuid, owner), sums) in hours_of_it {
         let others: Vec<String> =
             owner.0.iter().skip(1).map(|(name, value)| format!("{name}={value}")).collect();
         let _ = write!(

@@ -119,6 +119,25 @@ fn the_bill_is_what_was_computed_by_hand() {
     );
     let text = said(&report(prometheus.address(), &scratch, &[]));
     assert!(text.contains("29.75") && text.contains("no scrape of GPU-b"), "{text}");
+    let detail = said(&report(prometheus.address(), &scratch, &["--team=speech", "--detail"]));
+    assert!(detail.contains("held 2.417 h; electricity 0.21 + hardware 4.83 = 5.04 EUR"), "{detail}");
+    assert_eq!(detail.lines().filter(|line| line.contains("GPU-a")).count(), 5, "{detail}");
+    let mut command = Command::new(wattribute());
+    command.arg("report").arg(format!("--prometheus=http://{}", prometheus.address()));
+    command.arg("--prices").arg(scratch.path("prices.yaml")).arg("--explain=GPU-b@2024-03-31T00:00");
+    let explained = said(&command.output().expect("it runs"));
+    // 71 minutes of 200 W: the gap's and the hour's own; 0.2 × 852000 / 3600000.
+    assert!(
+        explained.contains("852000.000 J / 3600000 × 1.000000 (building) × 0.200000 EUR/kWh = 0.047333 EUR"),
+        "{explained}"
+    );
+    assert!(explained.contains("4260.000000 s / 3600 × 1.500000 EUR/h = 1.775000 EUR"), "{explained}");
+    let inventory = scratch.path("inventory.csv");
+    fs::write(&inventory, "uuid,name\nGPU-a,left\nGPU-b,right\nGPU-x,lost\n").expect("written");
+    let inventory = inventory.display().to_string();
+    let counted = said(&report(prometheus.address(), &scratch, &["--inventory", &inventory]));
+    assert!(counted.contains("GPU-x: it is in the inventory, and nobody scraped it"), "{counted}");
+    assert!(counted.contains("GPU-c: it is not in the inventory"), "{counted}");
     let strict = report(prometheus.address(), &scratch, &["--strict"]);
     assert_eq!(strict.status.code(), Some(1));
 }

@@ -4,6 +4,10 @@
 #[cfg(test)]
 mod bill;
 #[cfg(test)]
+mod folder;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod story;
+#[cfg(test)]
+mod victoria;
