@@ -34,10 +34,10 @@ pub fn balances(rater: &Rater, period: Period, teams: &[Line]) -> Vec<Balance> {
         |name: &str| teams.iter().find(|line| line.get("team") == name).and_then(|line| line.money.as_ref());
     let with_budget =
         budgets.teams().iter().filter_map(|team| Some((&team.name, budgets.of(&team.name, index)?)));
-    with_budget.map(|(name, budget)| balance(name, budget, of_team(name), period, rater)).collect()
+    with_budget.map(|(name, budget)| balance((name, budget), of_team(name), period, rater)).collect()
 }
 
-fn balance(team: &str, budget: Micros, money: Option<&Money>, period: Period, rater: &Rater) -> Balance {
+fn balance((team, budget): (&str, Micros), money: Option<&Money>, period: Period, rater: &Rater) -> Balance {
     let cents = money.map_or(0, |money| money.cost.0);
     let left = i128::from(budget.0) - i128::from(cents) * 10_000;
     let seconds = u128::from(budget.0) * u128::from(period.seconds().unsigned_abs());

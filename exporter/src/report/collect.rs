@@ -174,9 +174,10 @@ impl Collector<'_> {
             }
             rest = later;
         }
+        let before = Window { after: begin - self.plan.lookback_ms, until: begin };
         for quantity in Quantity::ALL {
             let mut values: BTreeMap<Key, Vec<u64>> = BTreeMap::new();
-            for mut series in server.last_values(quantity, uuids, begin, self.plan.lookback_ms).await? {
+            for mut series in server.last_values(quantity, uuids, before).await? {
                 series.labels.insert("__name__".into(), quantity.metric().into());
                 let (key, _) = self.names.split(&series.labels)?;
                 let all = values.entry(key.clone()).or_default();
@@ -268,30 +269,31 @@ impl Collector<'_> {
         for (key, runs) in runs {
             let runs = order(&key, runs)?;
             for run in runs {
-                self.book(hour, &day, &key, &run, listener)?;
+                if let Some((gain, rates, sums)) = self.book((hour, &day), &key, &run) {
+                    listener.row(&Row {
+                        hour: hour.from,
+                        key: &key,
+                        target: &run.target,
+                        gain,
+                        rates,
+                        sums,
+                    })?;
+                }
             }
         }
         Ok(())
     }
 
-    fn book(
-        &mut self,
-        hour: Period,
-        day: &str,
-        key: &Key,
-        run: &Run,
-        listener: &mut dyn Listener,
-    ) -> Result<(), String> {
-        let Some(&(first, _)) = run.values.first() else { return Ok(()) };
+    /// Books what a counter gained; `None` where there is no sample.
+    fn book(&mut self, (hour, day): (Period, &str), key: &Key, run: &Run) -> Option<(Gain, Rates, Sums)> {
+        let &(first, _) = run.values.first()?;
         let seen = *self.seen.entry(Arc::clone(&key.uuid)).or_insert(first);
         let birth = if seen < first { Birth::Seen } else { Birth::Unseen };
         if !self.counters.contains_key(key) {
             self.counters.insert(key.clone(), Counter::default());
         }
-        let counter = self.counters.get_mut(key);
-        let gain =
-            counter.and_then(|counter| counter.advance(run.values.iter().map(|(_, value)| *value), birth));
-        let Some(gain) = gain else { return Ok(()) };
+        let counter = self.counters.get_mut(key)?;
+        let gain = counter.advance(run.values.iter().map(|(_, value)| *value), birth)?;
         let device = self.found.devices.entry(Arc::clone(&key.uuid)).or_default();
         let rates = self.rater.rates(run.target.get("site"), &device.model, hour.from);
         let sums = Sums::of(key.quantity, key.kind, gain.gain, rates);
@@ -317,7 +319,7 @@ impl Collector<'_> {
             device.unbilled_mj += gain.unbilled;
             device.samples += gain.samples;
         }
-        listener.row(&Row { hour: hour.from, key, target: &run.target, gain, rates, sums })
+        Some((gain, rates, sums))
     }
 
     fn finish(mut self) -> Result<Collection, String> {

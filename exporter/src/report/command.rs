@@ -27,7 +27,8 @@ pub fn report(typed: &Report) -> ExitCode {
         Ok(document) if document.reconciliation.differences.is_empty() => ExitCode::SUCCESS,
         Ok(document) => {
             let count = document.reconciliation.differences.len();
-            let _ = writeln!(io::stderr(), "the report has {count} differences: see its reconciliation");
+            let what = if count == 1 { "difference" } else { "differences" };
+            let _ = writeln!(io::stderr(), "the report has {count} {what}: see its reconciliation");
             match typed.differences() {
                 Differences::Show => ExitCode::SUCCESS,
                 Differences::Fail => ExitCode::FAILURE,
@@ -83,7 +84,7 @@ fn bill(typed: &Report) -> Result<Document, String> {
         written(&document, typed.format)?
     };
     if let Some(folder) = folder {
-        file(folder, typed, &plan, &document, chain)?;
+        file(folder, typed, &document, chain)?;
     }
     let _ = io::stdout().write_all(text.as_bytes());
     Ok(document)
@@ -91,6 +92,7 @@ fn bill(typed: &Report) -> Result<Document, String> {
 
 /// The hashes of the manifests that a new one names.
 struct Chain {
+    period: [String; 2],
     previous: Option<String>,
     amends: Option<String>,
 }
@@ -113,18 +115,12 @@ impl Chain {
             );
         }
         let amends = amended.map(|(_, hash)| hash);
-        Ok(Self { previous: previous.map(|(_, hash)| hash).or_else(|| amends.clone()), amends })
+        Ok(Self { period: own, previous: previous.map(|(_, hash)| hash).or_else(|| amends.clone()), amends })
     }
 }
 
 /// Fills the folder of a report.
-fn file(
-    folder: Folder,
-    typed: &Report,
-    plan: &Plan,
-    document: &Document,
-    chain: Chain,
-) -> Result<(), String> {
+fn file(folder: Folder, typed: &Report, document: &Document, chain: Chain) -> Result<(), String> {
     let mut formats = vec![
         ("report.txt", BillFormat::Text),
         ("report.csv", BillFormat::Csv),
@@ -158,7 +154,7 @@ fn file(
         schema: manifest::SCHEMA.into(),
         software: document.software.clone(),
         written: rfc3339(i64::try_from(clock::unix().0 / 1_000_000).unwrap_or(0)),
-        period: [rfc3339(plan.period.from), rfc3339(plan.period.to)],
+        period: chain.period,
         files: folder.hashes()?,
         rules,
         previous: chain.previous,

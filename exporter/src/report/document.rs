@@ -10,7 +10,7 @@ use super::collect::{Collection, Plan};
 use super::lines::{Cents, Decimal, Joules, Line, Lines, Pricing, lines};
 use super::period::with_zone;
 use super::rates::Rater;
-use super::reconcile::{Reconciliation, reconcile};
+use super::reconcile::{Expected, Reconciliation, reconcile};
 use super::round;
 use super::tally::{ELECTRICITY, HARDWARE};
 
@@ -136,7 +136,15 @@ pub fn document(found: &Collection, given: &Circumstances<'_>) -> Document {
         teams,
         lines: details,
         days: days(found, pricing),
-        reconciliation: reconcile(found, plan.period, given.node_label, given.inventory, pricing),
+        reconciliation: reconcile(
+            found,
+            &Expected {
+                period: plan.period,
+                node_label: given.node_label,
+                inventory: given.inventory,
+                pricing,
+            },
+        ),
     }
 }
 

@@ -58,7 +58,7 @@ impl Pulse {
                     gaps.push(Gap { from: begin, until: time, place: Place::Before, energy_mj: 0 });
                 }
                 Some((last, before)) if self.is_long(time - last) => {
-                    gaps.push(between(last, before, time, value))
+                    gaps.push(between(last, before, time, value));
                 }
                 _ => {}
             }

@@ -35,9 +35,9 @@ pub fn page(document: &Document) -> String {
     );
     out.push_str(&headline(document));
     let colours = colours(document);
-    let _ = write!(out, "<section>\n<h2>What each team costs</h2>\n{}</section>\n", bars(document));
+    let _ = writeln!(out, "<section>\n<h2>What each team costs</h2>\n{}</section>", bars(document));
     if document.days.iter().any(|day| day.date != document.days[0].date) {
-        let _ = write!(out, "<section>\n<h2>Day by day</h2>\n{}</section>\n", columns(document, &colours));
+        let _ = writeln!(out, "<section>\n<h2>Day by day</h2>\n{}</section>", columns(document, &colours));
     }
     let tables = [
         ("Teams", &document.teams),
@@ -47,7 +47,7 @@ pub fn page(document: &Document) -> String {
         ("Sites", &document.sites),
     ];
     for (title, lines) in tables {
-        let _ = write!(out, "<section>\n<h2>{title}</h2>\n{}</section>\n", table(lines, document));
+        let _ = writeln!(out, "<section>\n<h2>{title}</h2>\n{}</section>", table(lines, document));
     }
     out.push_str(&balances(document));
     out.push_str(&books(document));
@@ -83,6 +83,7 @@ fn headline(document: &Document) -> String {
     let facts: String = facts.collect();
     let verdict = match books.differences.len() {
         0 => "<p class=\"good\">It reconciles: what every GPU counted is booked, and nothing was left out.</p>\n".into(),
+        1 => "<p class=\"bad\">A difference: see <a href=\"#books\">reconciliation</a>.</p>\n".into(),
         count => format!("<p class=\"bad\">{count} differences: see <a href=\"#books\">reconciliation</a>.</p>\n"),
     };
     format!("<dl class=\"facts\">\n{facts}</dl>\n{verdict}")
@@ -119,7 +120,7 @@ fn bars(document: &Document) -> String {
         let name = escape(&shortened(line.get("team"), 26));
         let length = |part: u64| scaled(part, most, width);
         let _ =
-            write!(out, "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{name}</text>\n", left - 8, top + 13);
+            writeln!(out, "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{name}</text>", left - 8, top + 13);
         let (parts, label) = match (&line.money, &document.currency) {
             (Some(money), Some(currency)) => (
                 [money.hardware.0, money.electricity.0],
@@ -183,15 +184,15 @@ fn columns(document: &Document, colours: &BTreeMap<&str, usize>) -> String {
         for (colour, part) in parts.iter().enumerate().filter(|(_, part)| **part > 0) {
             let tall = scaled(*part, most, height);
             y = y.saturating_sub(tall);
-            let _ = write!(
+            let _ = writeln!(
                 out,
-                "<rect x=\"{x}\" y=\"{y}\" width=\"{}\" height=\"{tall}\" fill=\"{}\"/>\n",
+                "<rect x=\"{x}\" y=\"{y}\" width=\"{}\" height=\"{tall}\" fill=\"{}\"/>",
                 (step * 8 / 10).clamp(1, 60),
                 COLOURS[colour]
             );
         }
         if index % every == 0 {
-            let _ = write!(out, "<text x=\"{x}\" y=\"232\">{}</text>\n", escape(&date[5..]));
+            let _ = writeln!(out, "<text x=\"{x}\" y=\"232\">{}</text>", escape(&date[5..]));
         }
     }
     out.push_str("</svg>\n");
@@ -224,7 +225,8 @@ fn table(lines: &[Line], document: &Document) -> String {
     let labels = label_names(lines);
     let mut head: String = labels.iter().map(|label| format!("<th>{}</th>", escape(label))).collect();
     let currency = document.currency.as_deref();
-    let mut numbers = vec!["kWh".to_owned(), "idle".into(), "held GPU-h".into(), "busy GPU-h".into()];
+    let mut numbers =
+        vec!["kWh".to_owned(), "idle".into(), "held GPU\u{2011}h".into(), "busy GPU\u{2011}h".into()];
     if let Some(currency) = currency {
         let money = ["electricity", "of it idle", "hardware", "cost"];
         numbers.extend(money.map(|name| format!("{name}, {}", escape(currency))));
@@ -306,7 +308,7 @@ fn books(document: &Document) -> String {
             .iter()
             .map(|name| format!("<td>{}</td>", escape(name)))
             .collect();
-        let _ = write!(out, "<tr>{names}{numbers}</tr>\n");
+        let _ = writeln!(out, "<tr>{names}{numbers}</tr>");
     }
     out.push_str("</tbody>\n</table>\n");
     let gaps = books.gaps.iter().map(|gap| {
@@ -339,7 +341,7 @@ fn grouped(cents: Cents) -> String {
     let digits = whole.len();
     let mut out = String::new();
     for (index, digit) in whole.chars().enumerate() {
-        if index > 0 && (digits - index) % 3 == 0 {
+        if index > 0 && (digits - index).is_multiple_of(3) {
             out.push('\u{202f}');
         }
         out.push(digit);

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::collect::{Collection, Device};
 use super::gaps::{Gap, Place};
-use super::lines::{Decimal, Joules, Seconds, hours};
+use super::lines::{Decimal, Joules, Pricing, Seconds, hours};
 use super::period::{Period, rfc3339};
 use super::tally::Sums;
 
@@ -91,36 +91,50 @@ pub struct Reconciliation {
     pub differences: Vec<String>,
 }
 
-/// Whether prices were asked for.
-pub use super::lines::Pricing;
+/// What should be there.
+#[derive(Clone, Copy)]
+pub struct Expected<'a> {
+    /// The time.
+    pub period: Period,
+    /// Which label names a node.
+    pub node_label: &'a str,
+    /// The GPUs, if they are known.
+    pub inventory: Option<&'a BTreeSet<String>>,
+    /// Whether there should be prices.
+    pub pricing: Pricing,
+}
+
+impl Expected<'_> {
+    fn microseconds(&self) -> u64 {
+        u64::try_from(self.period.seconds()).unwrap_or(0) * 1_000_000
+    }
+}
 
 /// Reconciles what was found with what was expected.
-pub fn reconcile(
-    found: &Collection,
-    period: Period,
-    node_label: &str,
-    inventory: Option<&BTreeSet<String>>,
-    pricing: Pricing,
-) -> Reconciliation {
+pub fn reconcile(found: &Collection, expected: &Expected<'_>) -> Reconciliation {
+    let Expected { inventory, pricing, .. } = *expected;
     let mut booked: BTreeMap<Arc<str>, (Shares, Sums)> = BTreeMap::new();
     for (cell, sums) in &found.tally.cells {
         let (shares, all) = booked.entry(Arc::clone(&cell.uuid)).or_default();
         shares.add(cell.owner.team(), sums);
         *all += *sums;
     }
-    let expected_us = u64::try_from(period.seconds()).unwrap_or(0) * 1_000_000;
+    let expected_us = expected.microseconds();
     let mut gpus = vec![];
     let (mut differences, mut gaps) = (vec![], vec![]);
     // One that was seen before the period alone is a gap of the whole period, like any other.
     for (uuid, device) in &found.devices {
-        let (shares, sums) = booked.remove(uuid).unwrap_or_default();
-        let gpu = gpu(uuid, device, node_label, shares, &sums, expected_us);
+        let booked = booked.remove(uuid).unwrap_or_default();
+        let gpu = gpu(uuid, device, booked, expected);
         differences.extend(differences_of(&gpu, device));
         gaps.extend(device.gaps.iter().map(|gap| unscraped(uuid, gap)));
         gpus.push(gpu);
     }
     if !gaps.is_empty() {
-        differences.push(format!("{} times without scrapes are listed", gaps.len()));
+        differences.push(match gaps.len() {
+            1 => "a time without scrapes is listed".into(),
+            count => format!("{count} times without scrapes are listed"),
+        });
     }
     differences.extend(unexpected(found, inventory));
     if pricing == Pricing::Priced {
@@ -165,7 +179,7 @@ impl Shares {
     }
 }
 
-fn gpu(uuid: &str, device: &Device, node_label: &str, shares: Shares, sums: &Sums, expected_us: u64) -> Gpu {
+fn gpu(uuid: &str, device: &Device, (shares, sums): (Shares, Sums), expected: &Expected<'_>) -> Gpu {
     let device_joules = device.is_counted.then_some(Decimal(device.energy_mj));
     let millijoules = |value: i128| {
         let sign = if value < 0 { "-" } else { "" };
@@ -174,13 +188,13 @@ fn gpu(uuid: &str, device: &Device, node_label: &str, shares: Shares, sums: &Sum
     Gpu {
         uuid: uuid.to_owned(),
         model: device.model.clone(),
-        node: device.target.get(node_label).to_owned(),
+        node: device.target.get(expected.node_label).to_owned(),
         device_joules,
         difference_joules: device_joules
             .map(|joules: Joules| millijoules(i128::from(joules.0) - i128::from(shares.sum()))),
         shares,
         observed_seconds: Decimal(sums.held_us),
-        expected_seconds: Decimal(expected_us),
+        expected_seconds: Decimal(expected.microseconds()),
         resets: device.resets,
         samples: device.samples,
         scrape_seconds: device.spacing_ms.map(|spacing| Decimal(spacing.unsigned_abs())),
@@ -192,7 +206,7 @@ fn differences_of(gpu: &Gpu, device: &Device) -> Vec<String> {
     let mut differences = vec![];
     match &gpu.difference_joules {
         None if gpu.shares.sum() > 0 => {
-            differences.push(format!("GPU {uuid}: energy is booked of it, and its own counter was not seen"))
+            differences.push(format!("GPU {uuid}: energy is booked of it, and its own counter was not seen"));
         }
         Some(difference) if difference != "0.000" => {
             differences.push(format!("GPU {uuid}: {difference} J of its counter are booked to nobody"));

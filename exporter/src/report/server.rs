@@ -64,7 +64,7 @@ impl Server {
         Ok(values.map_err(|error| self.name(&error))?.into_iter().collect())
     }
 
-    /// The last values at or before a moment, as far back as `lookback_ms`; their times are not known.
+    /// The last values in a window; their times are not known.
     ///
     /// # Errors
     /// As [`Server::label_sets`].
@@ -72,14 +72,13 @@ impl Server {
         &mut self,
         quantity: Quantity,
         uuids: &[String],
-        at: i64,
-        lookback_ms: i64,
+        window: Window,
     ) -> Result<Vec<Series>, String> {
         let mut all = Vec::new();
         for piece in uuids.chunks(MOST_GPUS / 4) {
             let selector = self.selector(&format!("__name__=\"{}\",{}", quantity.metric(), one_of(piece)));
-            let query = format!("last_over_time({selector}[{lookback_ms}ms])");
-            let body = self.query(&query, at).await.map_err(|failure| self.say(failure))?;
+            let query = format!("last_over_time({selector}[{}ms])", window.until - window.after);
+            let body = self.query(&query, window.until).await.map_err(|failure| self.say(failure))?;
             all.extend(answer::query(&body).map_err(|error| self.name(&error))?);
         }
         Ok(all)

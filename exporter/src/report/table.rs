@@ -263,7 +263,9 @@ const FOCUS: &[&str] = &[
 /// # Errors
 /// Where there are no prices.
 pub fn focus(document: &Document) -> Result<String, String> {
-    let currency = document.currency.as_deref().ok_or("FOCUS is about cost: give --prices")?;
+    if document.currency.is_none() {
+        return Err("FOCUS is about cost: give --prices".into());
+    }
     let mut out = row(FOCUS.iter().map(|column| cell(column)));
     for line in &document.lines {
         let Some(money) = &line.money else { continue };
@@ -281,7 +283,7 @@ pub fn focus(document: &Document) -> Result<String, String> {
                 cost: money.hardware,
             },
         ] {
-            out.push_str(&row(FOCUS.iter().map(|column| charge.column(column, line, document, currency))));
+            out.push_str(&row(FOCUS.iter().map(|column| charge.column(column, line, document))));
         }
     }
     Ok(out)
@@ -295,13 +297,13 @@ struct Charge {
 }
 
 impl Charge {
-    fn column(&self, column: &str, line: &Line, document: &Document, currency: &str) -> String {
+    fn column(&self, column: &str, line: &Line, document: &Document) -> String {
         let (team, model, node) = (line.get("team"), line.get("model"), line.get("node"));
         match column {
             "BilledCost" | "EffectiveCost" | "ListCost" | "ContractedCost" => self.cost.to_string(),
             "ConsumedQuantity" | "PricingQuantity" => self.quantity.to_string(),
             "ConsumedUnit" | "PricingUnit" => cell(self.unit),
-            "BillingCurrency" => cell(currency),
+            "BillingCurrency" => cell(document.currency.as_deref().unwrap_or_default()),
             "BillingPeriodStart" | "ChargePeriodStart" => cell(&document.period.from),
             "BillingPeriodEnd" | "ChargePeriodEnd" => cell(&document.period.to),
             "ChargeCategory" => cell("Usage"),
