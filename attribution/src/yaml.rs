@@ -12,7 +12,7 @@
 //! assert_eq!(problems[0].to_string(), r#"prices.yaml:2: unknown key "zone" (known: currency, time_zone)"#);
 //! ```
 
-pub use crate::rules::matcher::compile as anchored;
+pub use crate::rules::pattern::Pattern;
 pub use crate::rules::problem::{Fault, Report, quote};
 pub use crate::rules::schema::{check_keys, get, list, map, text};
 pub use crate::rules::yaml::{Entry, Kind, Node, parse};

@@ -169,6 +169,44 @@ fn ancestors_are_the_users_own_nearest_first() {
 }
 
 #[test]
+fn an_ancestor_of_several_is_read_once_in_a_round() {
+    let root = Root::new("round");
+    root.process((9, 1), 40, 1000);
+    root.process((7, 9), 50, 1000);
+    root.process((8, 9), 50, 1000);
+    let (mut reader, wanted) = (root.reader(), team());
+    let mut round = reader.round(&wanted);
+    let mut cmdline = |pid, want| {
+        let reading = round.facts(ProcessKey { pid, start: 50 }).expect("facts");
+        check_ancestors(&reading, &Field::AncestorCmdline, &[want]);
+    };
+    cmdline(7, "p9 --flag");
+    root.write(9, "cmdline", "other\0");
+    cmdline(8, "p9 --flag");
+    check_ancestors(&root.facts(8).expect("facts"), &Field::AncestorCmdline, &["other"]);
+    // Under another name it runs another program.
+    root.write(9, "stat", "9 (other) S 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 40 0 0\n");
+    root.process((6, 9), 50, 1000);
+    cmdline(6, "other");
+}
+
+#[test]
+fn a_pid_reused_in_a_round_is_another_ancestor() {
+    let root = Root::new("round_reused");
+    root.process((9, 1), 40, 1000);
+    root.process((7, 9), 50, 1000);
+    root.process((8, 9), 50, 1000);
+    let (mut reader, wanted) = (root.reader(), team());
+    let mut round = reader.round(&wanted);
+    let mut facts = |pid| round.facts(ProcessKey { pid, start: 50 }).expect("facts");
+    check_ancestors(&facts(7), &Field::AncestorEnv("TEAM".into()), &["t9"]);
+    fs::remove_dir_all(root.file(9, "")).expect("a folder");
+    root.process((9, 1), 45, 1000);
+    root.write(9, "environ", "TEAM=another\0");
+    check_ancestors(&facts(8), &Field::AncestorEnv("TEAM".into()), &["another"]);
+}
+
+#[test]
 fn the_walk_ends_before_the_first_process() {
     let root = Root::new("first");
     root.process((5, 1), 50, 0);

@@ -18,6 +18,7 @@ const PAGES: &[&str] = &[
     "docs/api.md",
     "docs/captures.md",
     "docs/driver.md",
+    "docs/money.md",
     "tests/README.md",
 ];
 /// Where files may be that a page names without saying where.

@@ -14,6 +14,9 @@ use std::path::PathBuf;
 /// How much of a small file is read, in bytes: enough for what is needed of it, however long the rest.
 const MAX_FILE: u64 = 64 * 1024;
 
+/// What most files fit in, in bytes: each read more is a call of the kernel.
+const USUAL_FILE: usize = 4096;
+
 /// How much of an environment is read, in bytes; the kernel starts no program with more than 6 MiB.
 const MAX_ENVIRON: u64 = 8 * 1024 * 1024;
 
@@ -49,6 +52,7 @@ impl Declared {
 }
 
 /// An open folder.
+#[derive(Debug)]
 pub(super) struct Folder {
     process: Process,
     /// What is there but could not be read.
@@ -121,7 +125,7 @@ impl Folder {
 }
 
 fn read_up_to(file: File, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(USUAL_FILE);
     file.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

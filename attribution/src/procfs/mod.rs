@@ -5,6 +5,7 @@
 //! notices no end of a process: that, and when to read again, is the caller's.
 //! Callers: the exporter's identify stage, and its commands `explain` and `record`.
 
+mod ancestors;
 mod folder;
 mod names;
 mod parse;
@@ -13,12 +14,13 @@ pub use names::{Names, NoAnswer};
 
 use crate::cgroup;
 use crate::facts::{Facts, Field, ProcessKey};
-use folder::{Declared, Folder};
+use ancestors::{Ancestors, Fields};
+use folder::Folder;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
-/// How many ancestors are read at most.
+/// How many ancestors are read unless a caller wants fewer.
 const MAX_ANCESTORS: usize = 8;
 
 /// Reads facts under one root.
@@ -26,6 +28,7 @@ const MAX_ANCESTORS: usize = 8;
 pub struct Reader {
     root: PathBuf,
     names: Names,
+    ancestors: usize,
 }
 
 /// What was read of one process.
@@ -121,7 +124,12 @@ impl Reader {
     /// A reader with other names.
     #[must_use]
     pub fn with_names(root: impl Into<PathBuf>, names: Names) -> Self {
-        Self { root: root.into(), names }
+        Self { root: root.into(), names, ancestors: MAX_ANCESTORS }
+    }
+
+    /// Whether ancestors are read; they are, unless this says no.
+    pub fn read_ancestors(&mut self, wanted: bool) {
+        self.ancestors = if wanted { MAX_ANCESTORS } else { 0 };
     }
 
     /// The names of users and groups that it uses.
@@ -139,27 +147,15 @@ impl Reader {
 
     /// The facts of a process; of its environment the variables in `wanted_env` only, by exact name.
     ///
-    /// `uid` and `gid` are the real ones: who started the process pays, also where the program is setuid, and
-    /// no process can take another user's real uid without privilege. The start time is compared before and
-    /// after, so that facts of two processes with one pid are never mixed.
-    ///
     /// # Errors
-    /// Where the process is gone or nothing can be read of it; a part that cannot be read is no error.
+    /// See [`Round::facts`].
     pub fn facts(&mut self, key: ProcessKey, wanted_env: &BTreeSet<String>) -> Result<Reading, ReadError> {
-        let mut folder = self.open(key.pid)?;
-        let before = folder.stat_of(key.start)?;
-        let ids = folder.ids();
-        let mut reading = Reading::default();
-        cgroup::derive(&folder.text(Part::Cgroup), &mut reading.facts);
-        folder.declared(&before, wanted_env).set(&mut reading.facts);
-        if let Some((uid, gid)) = ids {
-            self.set_ids(uid, gid, &mut reading);
-            let walk = Walk { uid, wanted_env, child: key, parent: before.parent };
-            self.add_ancestors(walk, &mut reading);
-        }
-        reading.ending = folder.stat_of(key.start)?.ending;
-        reading.unread.append(&mut folder.unread);
-        Ok(reading)
+        self.round(wanted_env).facts(key)
+    }
+
+    /// To read several processes at once: ancestors that they share are read once.
+    pub fn round<'a>(&'a mut self, wanted_env: &'a BTreeSet<String>) -> Round<'a> {
+        Round { reader: self, wanted_env, ancestors: Ancestors::default() }
     }
 
     fn open(&self, pid: u32) -> Result<Folder, ReadError> {
@@ -180,11 +176,45 @@ impl Reader {
         reading.facts.set(Field::Uid, uid.to_string());
         reading.facts.set(Field::Gid, gid.to_string());
     }
+}
 
-    fn add_ancestors(&self, mut walk: Walk<'_>, reading: &mut Reading) {
-        for _ in 0..MAX_ANCESTORS {
+/// Reads of processes at one time. What it has read of an ancestor holds for all of them, for as long as that lives.
+#[derive(Debug)]
+pub struct Round<'a> {
+    reader: &'a mut Reader,
+    wanted_env: &'a BTreeSet<String>,
+    ancestors: Ancestors,
+}
+
+impl Round<'_> {
+    /// The facts of a process.
+    ///
+    /// `uid` and `gid` are the real ones: who started the process pays, also where the program is setuid, and
+    /// no process can take another user's real uid without privilege. The start time is compared before and
+    /// after, so that facts of two processes with one pid are never mixed.
+    ///
+    /// # Errors
+    /// Where the process is gone or nothing can be read of it; a part that cannot be read is no error.
+    pub fn facts(&mut self, key: ProcessKey) -> Result<Reading, ReadError> {
+        let mut folder = self.reader.open(key.pid)?;
+        let before = folder.stat_of(key.start)?;
+        let ids = folder.ids();
+        let mut reading = Reading::default();
+        cgroup::derive(&folder.text(Part::Cgroup), &mut reading.facts);
+        folder.declared(&before, self.wanted_env).set(&mut reading.facts);
+        if let Some((uid, gid)) = ids {
+            self.reader.set_ids(uid, gid, &mut reading);
+            self.add_ancestors(Walk { uid, child: key, parent: before.parent }, &mut reading);
+        }
+        reading.ending = folder.stat_of(key.start)?.ending;
+        reading.unread.append(&mut folder.unread);
+        Ok(reading)
+    }
+
+    fn add_ancestors(&mut self, mut walk: Walk, reading: &mut Reading) {
+        for _ in 0..self.reader.ancestors {
             match self.ancestor(&mut walk, &mut reading.unread) {
-                Ok(Some(declared)) => reading.facts.push_ancestor(declared.into_ancestor()),
+                Ok(Some(fields)) => reading.facts.push_ancestor(fields),
                 Ok(None) | Err(ReadError::Vanished) => return,
                 Err(ReadError::Denied | ReadError::Unreadable) => {
                     reading.unread.insert(Part::Stat);
@@ -196,31 +226,30 @@ impl Reader {
 
     /// Takes one step. A parent is never younger than its child: one that is has only got the parent's pid.
     fn ancestor(
-        &self,
-        walk: &mut Walk<'_>,
+        &mut self,
+        walk: &mut Walk,
         unread: &mut BTreeSet<Part>,
-    ) -> Result<Option<Declared>, ReadError> {
+    ) -> Result<Option<Fields>, ReadError> {
         if walk.parent <= 1 || walk.parent == walk.child.pid {
             return Ok(None);
         }
-        let mut folder = self.open(walk.parent)?;
-        let stat = folder.stat()?;
-        if stat.start > walk.child.start || folder.ids().is_none_or(|(uid, _)| uid != walk.uid) {
+        let open = |pid| self.reader.open(pid);
+        let ancestor = self.ancestors.meet(walk.child, walk.parent, open)?;
+        let start = ancestor.stat.start;
+        if start > walk.child.start || ancestor.uid != Some(walk.uid) {
             return Ok(None);
         }
-        let declared = folder.declared(&stat, walk.wanted_env);
-        folder.stat_of(stat.start)?;
-        unread.append(&mut folder.unread);
-        walk.child = ProcessKey { pid: walk.parent, start: stat.start };
-        walk.parent = stat.parent;
-        Ok(Some(declared))
+        let fields = ancestor.fields(self.wanted_env)?.clone();
+        unread.extend(&ancestor.folder.unread);
+        walk.child = ProcessKey { pid: walk.parent, start };
+        walk.parent = ancestor.stat.parent;
+        Ok(Some(fields))
     }
 }
 
 /// Where a walk over the ancestors stands: the process reached last, and the pid of its parent.
-struct Walk<'a> {
+struct Walk {
     uid: u32,
-    wanted_env: &'a BTreeSet<String>,
     child: ProcessKey,
     parent: u32,
 }

@@ -8,6 +8,7 @@ use super::place::Place;
 use super::problem::{Fault, Problem, Problems, Report, quote};
 use super::rule::Rule;
 use super::rule_reader::{self, Context};
+use super::screen::Screen;
 use super::set::{RuleSet, Source};
 use super::table::{self, Table};
 use super::test::{self, Known};
@@ -80,6 +81,7 @@ impl Loader<'_, '_> {
         });
         let labels = context.labels;
         let wanted_env = BTreeSet::new();
+        let screen = Screen::of(&rules);
         let files = self.files.iter().map(|file| file.name.into()).collect();
         let set = RuleSet {
             files,
@@ -91,6 +93,7 @@ impl Loader<'_, '_> {
             ignore,
             tables,
             rules,
+            screen,
             tests,
             wanted_env,
         };

@@ -3,13 +3,9 @@
 use std::fmt::{self, Write};
 use std::iter;
 
-use regex::{Regex, RegexBuilder};
-
+use super::pattern::Pattern;
 use super::problem::{Fault, code};
 use crate::facts::{Fact, Facts, Field};
-
-/// The largest compiled regular expression, in bytes of the `regex` crate's count.
-const LARGEST_REGEX: usize = 2 << 20;
 
 /// One condition on one field. Prints as it is written.
 #[derive(Clone, Debug)]
@@ -23,8 +19,28 @@ pub(super) struct Matcher {
 enum Op {
     Equal,
     NotEqual,
-    Match(Regex),
-    NotMatch(Regex),
+    Match(Pattern),
+    NotMatch(Pattern),
+}
+
+/// What a value must be like for a matcher to hold.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Demand<'m> {
+    /// It is this text.
+    Value(&'m str),
+    /// It holds one of these texts, whatever the case of ASCII letters.
+    Needles(&'m [Vec<u8>]),
+}
+
+impl<'m> Demand<'m> {
+    /// Its texts.
+    pub fn texts(&self) -> impl Iterator<Item = &'m [u8]> + use<'m> {
+        let (value, needles) = match *self {
+            Self::Value(value) => (Some(value.as_bytes()), &[][..]),
+            Self::Needles(needles) => (None, needles),
+        };
+        value.into_iter().chain(needles.iter().map(Vec::as_slice))
+    }
 }
 
 impl Matcher {
@@ -43,8 +59,7 @@ impl Matcher {
 
     /// The names of its captures and their group numbers.
     pub fn captures(&self) -> impl Iterator<Item = (usize, &str)> {
-        let names = self.regex().into_iter().flat_map(Regex::capture_names);
-        names.enumerate().filter_map(|(group, name)| Some((group, name?)))
+        self.pattern().into_iter().flat_map(Pattern::capture_names)
     }
 
     /// The text of a group, empty if it is unset; of ancestors, from the nearest that matches.
@@ -54,7 +69,8 @@ impl Matcher {
         } else {
             Box::new(iter::once(facts.text(&self.field)))
         };
-        let found = self.regex().and_then(|regex| values.into_iter().find_map(|value| regex.captures(value)));
+        let found =
+            self.pattern().and_then(|pattern| values.into_iter().find_map(|value| pattern.captures(value)));
         found.and_then(|captures| captures.get(group)).map_or("", |text| text.as_str())
     }
 
@@ -65,7 +81,7 @@ impl Matcher {
 
     /// Whether its value is a regular expression.
     pub fn is_pattern(&self) -> bool {
-        self.regex().is_some()
+        self.pattern().is_some()
     }
 
     /// Its value, without escapes.
@@ -73,16 +89,28 @@ impl Matcher {
         &self.value
     }
 
-    fn regex(&self) -> Option<&Regex> {
+    /// What the field's value, or an ancestor's, must be like for it to hold; nothing where that is not certain, and
+    /// for negative ones, which hold where there is no value.
+    pub fn demand(&self) -> Option<Demand<'_>> {
         match &self.op {
-            Op::Match(regex) | Op::NotMatch(regex) => Some(regex),
+            Op::Equal => Some(Demand::Value(&self.value)),
+            Op::Match(pattern) => {
+                Some(Demand::Needles(pattern.needles())).filter(|_| !pattern.needles().is_empty())
+            }
+            Op::NotEqual | Op::NotMatch(_) => None,
+        }
+    }
+
+    fn pattern(&self) -> Option<&Pattern> {
+        match &self.op {
+            Op::Match(pattern) | Op::NotMatch(pattern) => Some(pattern),
             Op::Equal | Op::NotEqual => None,
         }
     }
 
     /// Whether its value is this text, or matches it.
     pub fn finds(&self, value: &str) -> bool {
-        self.regex().map_or_else(|| value == self.value, |regex| regex.is_match(value))
+        self.pattern().map_or_else(|| value == self.value, |pattern| pattern.is_match(value))
     }
 }
 
@@ -127,8 +155,8 @@ pub(super) fn parse(text: &str) -> Result<Matcher, Fault> {
     let op = match op {
         "=" => Op::Equal,
         "!=" => Op::NotEqual,
-        "=~" => Op::Match(compile(&value)?),
-        _ => Op::NotMatch(compile(&value)?),
+        "=~" => Op::Match(Pattern::compile(&value)?),
+        _ => Op::NotMatch(Pattern::compile(&value)?),
     };
     Ok(Matcher { field, op, value })
 }
@@ -139,34 +167,6 @@ pub(super) fn parse_field(name: &str) -> Result<Field, Fault> {
         let names: Vec<String> = Field::FIXED.iter().map(ToString::to_string).collect();
         Fault::unknown("field", name, names.iter().map(String::as_str))
             .or_help("an environment variable is env_<NAME>, a pod label pod_label_<name>")
-    })
-}
-
-/// A regular expression that must match the whole value. It must compile by itself, so that `a)|(b` cannot
-/// break out of the anchors.
-///
-/// # Errors
-/// It is none, or a very large one.
-pub fn compile(pattern: &str) -> Result<Regex, Fault> {
-    let build = |pattern: &str| {
-        RegexBuilder::new(pattern).dot_matches_new_line(true).size_limit(LARGEST_REGEX).build()
-    };
-    build(pattern).and_then(|_| build(&format!("^(?:{pattern})$"))).map_err(|error| match error {
-        regex::Error::CompiledTooBig(limit) => {
-            Fault::new(format!("regular expression {} needs more than {limit} bytes", code(pattern)))
-                .help("use smaller repetitions")
-        }
-        error => {
-            let text = error.to_string();
-            let reason = text.rsplit("error: ").next().unwrap_or(&text).trim().to_owned();
-            let unsupported = reason.contains("not supported");
-            let help = if unsupported {
-                "look at the syntax of the Rust crate regex; it is that of RE2"
-            } else {
-                r"write `\` before a character that stands for itself"
-            };
-            Fault::new(format!("bad regular expression {}: {reason}", code(pattern))).help(help)
-        }
     })
 }
 

@@ -4,15 +4,19 @@
 //! Everything here is pure: the caller reads the files. `docs/rules.md` is the reference of the format.
 
 mod explain;
+mod glob;
 mod lint;
 mod load;
-pub(crate) mod matcher;
+mod matcher;
+mod needles;
+pub(crate) mod pattern;
 mod place;
 pub(crate) mod problem;
 mod process;
 mod rule;
 mod rule_reader;
 pub(crate) mod schema;
+mod screen;
 mod set;
 mod settings;
 mod table;

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use regex::Regex;
-
 use super::explain::Explanation;
 use super::matcher::Matcher;
+use super::pattern::Pattern;
 use super::place::Place;
 use super::problem::{Problem, Problems};
 use super::rule::{Judgement, Rule};
+use super::screen::Screen;
 use super::table::Table;
 use super::test::{self, Test, TestFailure};
 use super::trust::{Testimony, Trust};
@@ -27,13 +27,15 @@ pub struct RuleSet {
     pub(super) files: Vec<Arc<str>>,
     pub(super) labels: Vec<Arc<str>>,
     pub(super) idle_policy: IdlePolicy,
-    pub(super) idle_watts: Vec<(Regex, Milliwatts)>,
+    pub(super) idle_watts: Vec<(Pattern, Milliwatts)>,
     pub(super) owner_limit: usize,
     /// Whose declared facts count; without it, everybody's.
     pub(super) trust: Option<Trust>,
     pub(super) ignore: Vec<(Place, Matcher)>,
     pub(super) tables: Vec<(String, Place, Arc<Table>)>,
     pub(super) rules: Vec<Rule>,
+    /// Of the rules, for speed: which of them need not be asked.
+    pub(super) screen: Screen,
     pub(super) tests: Vec<Test>,
     pub(super) wanted_env: BTreeSet<String>,
 }
@@ -51,6 +53,7 @@ impl Default for RuleSet {
             ignore: Vec::new(),
             tables: Vec::new(),
             rules: Vec::new(),
+            screen: Screen::default(),
             tests: Vec::new(),
             wanted_env: BTreeSet::new(),
         }
@@ -109,6 +112,12 @@ impl RuleSet {
         &self.wanted_env
     }
 
+    /// Whether a rule or `ignore` names a fact of ancestors: else none need be read.
+    #[must_use]
+    pub fn wants_ancestors(&self) -> bool {
+        self.fields().any(Field::is_of_ancestors)
+    }
+
     /// Whether a rule or `ignore` names this field: what nobody names need not be fetched.
     #[must_use]
     pub fn wants(&self, field: &Field) -> bool {
@@ -143,7 +152,7 @@ impl RuleSet {
     #[must_use]
     pub fn decide(&self, facts: &Facts) -> Decision {
         let process = self.hear(facts);
-        for rule in &self.rules {
+        for rule in self.screen.pass(process).iter().filter_map(|number| self.rules.get(number)) {
             match rule.judge(process) {
                 Judgement::Matched(verdict) => return Decision::Verdict(verdict),
                 Judgement::Pending(field) => return Decision::Pending(field),

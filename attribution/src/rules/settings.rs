@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use regex::Regex;
-
-use super::matcher::compile;
+use super::pattern::Pattern;
 use super::problem::{Fault, Report, quote};
 use super::schema;
 use super::yaml::Node;
@@ -87,11 +85,12 @@ pub(super) fn idle_policy(node: &Node, report: &mut Report<'_>) -> Option<IdlePo
 }
 
 /// Watts of idle GPUs, by regular expressions of the model, in the order of the file.
-pub(super) fn idle_watts(node: &Node, report: &mut Report<'_>) -> Option<Vec<(Regex, Milliwatts)>> {
+pub(super) fn idle_watts(node: &Node, report: &mut Report<'_>) -> Option<Vec<(Pattern, Milliwatts)>> {
     let mut idle = Vec::new();
     for entry in schema::map(node, "idle_watts", report)? {
         let key = format!("idle_watts.{}", quote(&entry.key));
-        let model = report.check(entry.line, compile(&entry.key).map_err(|fault| fault.key("idle_watts")));
+        let model =
+            report.check(entry.line, Pattern::compile(&entry.key).map_err(|fault| fault.key("idle_watts")));
         let Some(text) = schema::text(&entry.value, &key, report) else { continue };
         let watts = parse_watts(text).ok_or_else(|| {
             let fault = Fault::new(format!("{} is no power in watts", quote(text))).key(key);

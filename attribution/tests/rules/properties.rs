@@ -215,6 +215,115 @@ proptest! {
     }
 }
 
+/// Expressions with literals in them, and values in which they are now and then.
+fn scaled_pattern() -> impl Strategy<Value = String> {
+    let piece = prop::sample::select(vec![
+        ".*",
+        ".*",
+        "vllm",
+        "train",
+        "(a|b)train",
+        "(?i)vllm",
+        "(train|vllm|x)",
+        "[a-z]+",
+        "(?P<n>[0-9])",
+        "(train)?",
+        "(?:vl){1,2}lm",
+        "é",
+        "k",
+        r"\bvllm",
+    ]);
+    prop::collection::vec(piece, 1..5).prop_map(|pieces| {
+        let mut names = 0..;
+        pieces
+            .into_iter()
+            .map(|piece| piece.replace("<n>", &format!("<n{}>", names.next().unwrap_or(0))))
+            .collect()
+    })
+}
+
+fn scaled_value() -> impl Strategy<Value = String> {
+    let piece =
+        prop::sample::select(vec!["vllm", "VLLM", "train", "atrain", "vlvllm", "x", "7", "é", " ", "K", "k"]);
+    prop::collection::vec(piece, 0..5).prop_map(|pieces| pieces.concat())
+}
+
+/// A file of rules that mostly demand a literal.
+fn scaled_rules() -> impl Strategy<Value = String> {
+    let fields = prop::sample::select(vec!["comm", "cmdline", "ancestor_cmdline", "namespace"]);
+    let matcher = prop_oneof![
+        8 => (fields.clone(), prop::sample::select(vec!["=~", "=~", "=~", "!~"]), scaled_pattern())
+            // A negative one may not capture.
+            .prop_filter("a capture", |(_, op, pattern)| *op == "=~" || !pattern.contains("?P"))
+            .prop_map(|(field, op, pattern)| format!("{field}{op}\"{pattern}\"")),
+        2 => (fields, prop::sample::select(vec!["=", "!="]), scaled_value())
+            .prop_map(|(field, op, value)| format!("{field}{op}\"{value}\"")),
+    ];
+    let rule = prop::collection::vec(matcher, 1..3)
+        // Of two captures one would need another name.
+        .prop_filter("captures", |matchers| {
+            matchers.iter().filter(|matcher| matcher.contains("?P")).count() < 2
+        });
+    let declared = prop::sample::select(vec!["", "declared: {uids: [0]}\n"]);
+    (declared, prop::collection::vec(rule, 1..40)).prop_map(|(declared, rules)| {
+        let rules = rules.iter().enumerate().map(|(number, matchers)| {
+            let matchers: Vec<String> = matchers.iter().map(|matcher| format!("'{matcher}'")).collect();
+            format!("  - {{name: r{number}, match: [{}], owner: {{team: x}}}}\n", matchers.join(", "))
+        });
+        format!("{declared}rules:\n{}", rules.collect::<String>())
+    })
+}
+
+/// A process with these values, some of them pending.
+fn scaled_process() -> impl Strategy<Value = Facts> {
+    let value = || (scaled_value(), prop::bool::weighted(0.1));
+    (prop::array::uniform3(value()), prop::collection::vec(scaled_value(), 0..3), any::<bool>()).prop_map(
+        |(values, ancestors, is_root)| {
+            let mut facts = Facts::default();
+            facts.set(Field::Uid, if is_root { "0" } else { "7" });
+            for (field, (value, is_pending)) in
+                [Field::Comm, Field::Cmdline, Field::Namespace].into_iter().zip(values)
+            {
+                match is_pending {
+                    true => facts.set_pending(field),
+                    false => facts.set(field, value),
+                }
+            }
+            for value in ancestors {
+                facts.push_ancestor([(Field::AncestorCmdline, value)].into());
+            }
+            facts
+        },
+    )
+}
+
+/// What the first rule says that does not fail by itself: an explanation asks all of them.
+fn by_asking_all(rules: &RuleSet, facts: &Facts) -> Option<(Outcome, String)> {
+    let explained = rules.explain(facts).rules;
+    let first = explained.into_iter().find(|line| line.outcome != Outcome::Fails);
+    first.map(|line| (line.outcome, line.rule.to_string()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 2000, ..ProptestConfig::with_cases(128) })]
+
+    #[test]
+    fn the_rules_that_are_not_asked_would_all_have_failed(
+        text in scaled_rules(),
+        processes in prop::collection::vec(scaled_process(), 20),
+    ) {
+        let rules = load(&text).expect("they load");
+        for facts in &processes {
+            let want = by_asking_all(&rules, facts);
+            let got = match rules.decide(facts) {
+                Decision::Pending(_) => want.clone().filter(|(outcome, _)| *outcome == Outcome::Waits),
+                Decision::Verdict(verdict) => verdict.rule.map(|rule| (Outcome::Matches, rule.to_string())),
+            };
+            prop_assert_eq!(got, want, "{}\n{:?}", text, facts);
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn no_text_makes_loading_panic(text in prop_oneof![pieces(), any::<String>()]) {

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::money::Year;
+
 /// What to render, and where to.
 #[derive(Args, Clone, Debug)]
 pub struct Render {
@@ -16,6 +18,9 @@ pub struct Render {
     /// Folder for prices.rules.yaml and budgets.rules.yaml
     #[arg(long = "out", value_name = "DIR", required = true)]
     pub out: PathBuf,
+    /// The last year whose changes of the clock are written out
+    #[arg(long = "until", value_name = "YEAR", value_parser = Year::parse, default_value = "2040")]
+    pub until: Year,
     /// Write nothing; exit with 1 if the files there are not what would be written
     #[arg(long = "check")]
     check: bool,

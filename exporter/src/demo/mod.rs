@@ -13,7 +13,7 @@ use wattribute::procfs::{ReadError, Reading};
 use wattribute::units::{Microseconds, Millijoules, Milliwatts};
 
 use crate::clock;
-use crate::identify::{Ends, Processes};
+use crate::identify::{Ends, Processes, Wanted};
 use crate::sample::{self, Card, Event, Gauges, Running, Sample, Sampler, SmSample, Ticks};
 use cast::{Actor, Model};
 
@@ -169,7 +169,7 @@ impl Sampler for DemoSampler {
 pub struct DemoProcesses(pub Demo);
 
 impl Processes for DemoProcesses {
-    fn facts(&mut self, process: ProcessKey, _wanted_env: &BTreeSet<String>) -> Result<Reading, ReadError> {
+    fn facts(&mut self, process: ProcessKey, _wanted: &Wanted) -> Result<Reading, ReadError> {
         if self.0.key(process.pid) != Some(process) {
             return Err(ReadError::Vanished);
         }

@@ -40,13 +40,27 @@ pub enum Event {
     Ended { process: ProcessKey },
 }
 
+/// What is read of a process besides what always is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The variables of the environment, by exact name.
+    pub env: BTreeSet<String>,
+    /// Whether any rule asks for ancestors.
+    pub ancestors: bool,
+}
+
 /// Where facts come from: the /proc of this machine, or simulated processes.
 pub trait Processes: Send {
-    /// The facts of a process; of its environment the wanted variables only.
+    /// The facts of a process, the wanted ones.
     ///
     /// # Errors
     /// `Vanished` where the process is gone, else why nothing could be read.
-    fn facts(&mut self, process: ProcessKey, wanted_env: &BTreeSet<String>) -> Result<Reading, ReadError>;
+    fn facts(&mut self, process: ProcessKey, wanted: &Wanted) -> Result<Reading, ReadError>;
+
+    /// The same of several at one time, in their order.
+    fn facts_of(&mut self, processes: &[ProcessKey], wanted: &Wanted) -> Vec<Result<Reading, ReadError>> {
+        processes.iter().map(|process| self.facts(*process, wanted)).collect()
+    }
 
     /// How the end of a process is noticed.
     fn ends(&self) -> Ends;
@@ -83,8 +97,15 @@ impl Proc {
 }
 
 impl Processes for Proc {
-    fn facts(&mut self, process: ProcessKey, wanted_env: &BTreeSet<String>) -> Result<Reading, ReadError> {
-        self.reader.facts(process, wanted_env)
+    fn facts(&mut self, process: ProcessKey, wanted: &Wanted) -> Result<Reading, ReadError> {
+        self.reader.read_ancestors(wanted.ancestors);
+        self.reader.facts(process, &wanted.env)
+    }
+
+    fn facts_of(&mut self, processes: &[ProcessKey], wanted: &Wanted) -> Vec<Result<Reading, ReadError>> {
+        self.reader.read_ancestors(wanted.ancestors);
+        let mut round = self.reader.round(&wanted.env);
+        processes.iter().map(|process| round.facts(*process)).collect()
     }
 
     fn ends(&self) -> Ends {
@@ -100,7 +121,7 @@ impl Processes for Proc {
 enum Command {
     Watch(ProcessKey),
     Forget(ProcessKey),
-    Want(Arc<BTreeSet<String>>, u64),
+    Want(Wanted, u64),
 }
 
 /// The running stage. Dropping it stops the thread, without waiting for a read that blocks.
@@ -132,16 +153,12 @@ impl Watch for Identify {
     }
 
     fn want(&self, rules: &RuleSet, generation: u64) {
-        self.read_env(Arc::new(rules.wanted_env().clone()), generation);
+        let (env, ancestors) = (rules.wanted_env().clone(), rules.wants_ancestors());
+        self.ask(Command::Want(Wanted { env, ancestors }, generation));
     }
 }
 
 impl Identify {
-    /// Reads these environment variables from now on.
-    fn read_env(&self, names: Arc<BTreeSet<String>>, generation: u64) {
-        self.ask(Command::Want(names, generation));
-    }
-
     /// The command first, then the wake-up: the thread clears the wake-up before it looks for commands, so
     /// that none is overlooked. Where the thread has ended there is nobody to ask, as its closed event
     /// channel shows.

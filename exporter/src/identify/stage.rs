@@ -1,7 +1,8 @@
 //! The thread of the identify stage: what it watches, when it reads, and what it tells.
 
 use super::exits::Exits;
-use super::{Command, Ends, Event, Processes};
+use super::{Command, Ends, Event, Processes, Wanted};
+use rustix::io::Errno;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -11,6 +12,9 @@ use wattribute::procfs::{ReadError, Reading};
 
 /// How many processes are read before ends and commands are looked at again.
 const BATCH: usize = 32;
+
+/// How often the thread wakes to read, in the time in which each process is read once.
+const SLOTS: u32 = 60;
 
 /// Nobody asks or listens any more.
 struct Stopped;
@@ -30,7 +34,8 @@ pub(super) struct Stage<P, T> {
     post: Post<T>,
     exits: Exits,
     interval: Duration,
-    wanted_env: Arc<BTreeSet<String>>,
+    begin: Instant,
+    wanted: Wanted,
     generation: u64,
     watched: HashMap<ProcessKey, Watched>,
     /// The same processes as in `watched`, by when they are due.
@@ -49,7 +54,18 @@ struct Watched {
 impl<P: Processes, T: Fn(Event) -> bool> Stage<P, T> {
     pub(super) fn new(processes: P, post: Post<T>, exits: Exits, interval: Duration) -> Self {
         let (watched, queue) = (HashMap::new(), BTreeSet::new());
-        Self { processes, post, exits, interval, wanted_env: Arc::default(), generation: 0, watched, queue }
+        let begin = Instant::now();
+        Self {
+            processes,
+            post,
+            exits,
+            interval,
+            begin,
+            wanted: Wanted::default(),
+            generation: 0,
+            watched,
+            queue,
+        }
     }
 
     /// Runs until nobody asks or listens any more.
@@ -63,13 +79,10 @@ impl<P: Processes, T: Fn(Event) -> bool> Stage<P, T> {
             self.end(process)?;
         }
         self.obey()?;
-        for _ in 0..BATCH {
-            match self.queue.first().copied() {
-                Some((due, process)) if due <= Some(Instant::now()) => self.read(process)?,
-                _ => break,
-            }
-        }
-        Ok(())
+        let now = Instant::now();
+        let due = self.queue.iter().take_while(|(due, _)| *due <= Some(now)).take(BATCH);
+        let due: Vec<ProcessKey> = due.map(|(_, process)| *process).collect();
+        self.read(&due)
     }
 
     /// Rounded up: a wait that ends early would only be repeated.
@@ -88,15 +101,15 @@ impl<P: Processes, T: Fn(Event) -> bool> Stage<P, T> {
                 Ok(Command::Forget(process)) => {
                     self.forget(process);
                 }
-                Ok(Command::Want(names, generation)) => self.want(names, generation),
+                Ok(Command::Want(wanted, generation)) => self.want(wanted, generation),
                 Err(TryRecvError::Empty) => return Ok(()),
                 Err(TryRecvError::Disconnected) => return Err(Stopped),
             }
         }
     }
 
-    fn want(&mut self, names: Arc<BTreeSet<String>>, generation: u64) {
-        (self.wanted_env, self.generation) = (names, generation);
+    fn want(&mut self, wanted: Wanted, generation: u64) {
+        (self.wanted, self.generation) = (wanted, generation);
         self.processes.forget();
         let now = Instant::now();
         self.queue.clear();
@@ -106,20 +119,42 @@ impl<P: Processes, T: Fn(Event) -> bool> Stage<P, T> {
         }
     }
 
-    fn read(&mut self, process: ProcessKey) -> Result<(), Stopped> {
-        let Some(mut watched) = self.unschedule(process) else { return Ok(()) };
+    fn read(&mut self, due: &[ProcessKey]) -> Result<(), Stopped> {
         // The pidfd comes before the facts: these compare the start time, so that both are of one process.
-        let pidfd = if self.processes.ends() == Ends::ByPidfd { self.exits.add(process) } else { Ok(()) };
-        let result = self.processes.facts(process, &self.wanted_env);
+        let watch = match self.processes.ends() {
+            Ends::ByPidfd => |exits: &mut Exits, process| exits.add(process),
+            Ends::ByReading => |_: &mut Exits, _| Ok(()),
+        };
+        let pidfds: Vec<Result<(), Errno>> =
+            due.iter().map(|process| watch(&mut self.exits, *process)).collect();
+        let results = self.processes.facts_of(due, &self.wanted);
+        let mut outcomes = due.iter().zip(pidfds).zip(results);
+        outcomes.try_for_each(|((process, pidfd), result)| self.take(*process, pidfd, result))
+    }
+
+    fn take(
+        &mut self,
+        process: ProcessKey,
+        pidfd: Result<(), Errno>,
+        result: Result<Reading, ReadError>,
+    ) -> Result<(), Stopped> {
+        let Some(mut watched) = self.unschedule(process) else { return Ok(()) };
         if result == Err(ReadError::Vanished) {
             self.exits.remove(process);
             return self.tell(Event::Ended { process });
         }
         let mut events = watched.learn(process, self.generation, result);
         events.extend(pidfd.err().and_then(|_| watched.miss(process, "pidfd")));
-        watched.due = Some(Instant::now() + pause(self.interval, process));
+        watched.due = Some(self.next_slot(Instant::now() + pause(self.interval, process)));
         self.schedule(process, watched);
         events.into_iter().try_for_each(|event| self.tell(event))
+    }
+
+    /// Processes are read several at a time, so that the thread sleeps in between.
+    fn next_slot(&self, at: Instant) -> Instant {
+        let slot = (self.interval / SLOTS).max(Duration::from_millis(1));
+        let slots = at.saturating_duration_since(self.begin).as_nanos() / slot.as_nanos() + 1;
+        self.begin + slot * u32::try_from(slots).unwrap_or(u32::MAX)
     }
 
     fn end(&mut self, process: ProcessKey) -> Result<(), Stopped> {

@@ -109,7 +109,8 @@ fn wanted_variables_are_read_at_once_and_with_their_generation() {
     let (generation, facts) = next_facts(&heard, child.key());
     assert_eq!((generation, facts.text(&team)), (0, ""));
     for wanted in 1..=2 {
-        stage.read_env(Arc::new(["TEAM".to_owned()].into()), wanted);
+        let env = ["TEAM".to_owned()].into();
+        stage.ask(super::Command::Want(Wanted { env, ancestors: true }, wanted));
         let (generation, facts) = next_facts(&heard, child.key());
         assert_eq!((generation, facts.text(&team)), (wanted, "nlp"));
     }
@@ -172,7 +173,7 @@ impl Simulated {
 }
 
 impl Processes for Simulated {
-    fn facts(&mut self, process: ProcessKey, _: &BTreeSet<String>) -> Answer {
+    fn facts(&mut self, process: ProcessKey, _: &Wanted) -> Answer {
         *self.asked.lock().expect("a lock").entry(process).or_default() += 1;
         self.answer.lock().expect("a lock").clone()
     }
@@ -222,7 +223,7 @@ fn an_ending_process_keeps_the_facts_it_had() {
     next_facts(&heard, PROCESS);
     simulated.answer(Ok(Reading { ending: true, ..Reading::default() }));
     check_silent(&heard, 3 * SHORT);
-    stage.read_env(Arc::default(), 5);
+    stage.ask(super::Command::Want(Wanted::default(), 5));
     let (generation, facts) = next_facts(&heard, PROCESS);
     assert_eq!((generation, facts.text(&Field::Comm)), (5, "train"));
 }
@@ -262,7 +263,7 @@ fn ten_thousand_processes_are_read_once_each_and_again_not_all_together() {
 struct Meter;
 
 impl Processes for Meter {
-    fn facts(&mut self, _: ProcessKey, _: &BTreeSet<String>) -> Answer {
+    fn facts(&mut self, _: ProcessKey, _: &Wanted) -> Answer {
         Ok(reading(std::fs::read_to_string("/proc/thread-self/schedstat").expect("a file").trim()))
     }
 

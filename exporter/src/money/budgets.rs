@@ -8,7 +8,7 @@ use wattribute::yaml::{self, Entry, Fault, Report, quote};
 
 use super::calendar::Month;
 use super::micros::Micros;
-use super::reader::{currency, date, decimal, file, label_value, month, required, scalar, steps};
+use super::reader::{Form, currency, date, decimal, file, label_value, month, required, scalar, steps};
 use super::steps::Steps;
 
 /// What no amount is written as, in a step that ends a budget.
@@ -189,7 +189,7 @@ fn read_budget(entries: &[Entry], report: &mut Report<'_>) -> Budget {
             let entry = required(entries, "amount", node.line, report)?;
             scalar(&entry.value, "monthly.amount", report, amount)
         };
-        steps(entry, &["from", "amount"], month, read, report)
+        steps(entry, &Form { keys: &["from", "amount"], from: month }, read, report)
     });
     let mut months = BTreeMap::new();
     let single = yaml::get(entries, "months").and_then(|entry| yaml::map(&entry.value, "months", report));

@@ -21,6 +21,26 @@ pub struct Month {
     index: u32,
 }
 
+/// A year from 1970 to 2199.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Year(i16);
+
+impl Year {
+    /// Reads `2040`.
+    ///
+    /// # Errors
+    /// It is none from 1970 to 2199.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let year = text.parse().ok().filter(|year| (1970..2200).contains(year));
+        year.map(Self).ok_or_else(|| "a year from 1970 to 2199".to_owned())
+    }
+
+    /// The first day of the year after it.
+    pub fn end(self) -> Date {
+        Date::new(self.0 + 1, 1, 1).unwrap_or(Date::MAX)
+    }
+}
+
 /// An hour of the week by the local clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WeekHour {

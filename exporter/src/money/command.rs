@@ -18,7 +18,7 @@ struct File {
 
 /// Renders the rules, and writes or checks them.
 pub fn render(typed: &Render) -> ExitCode {
-    let files = match render_files(&typed.prices, &typed.budgets) {
+    let files = match render_files(typed) {
         Ok(files) => files,
         Err(errors) => return fail(&errors),
     };
@@ -45,12 +45,11 @@ fn collect(results: impl Iterator<Item = Result<String, String>>) -> Result<Vec<
 }
 
 /// The rules of both files, or everything wrong with either.
-fn render_files(prices: &Path, budgets: &Path) -> Result<[File; 2], String> {
-    let prices = read(prices, "--prices", |name, text| {
+fn render_files(typed: &Render) -> Result<[File; 2], String> {
+    let prices = read(&typed.prices, "--prices", |name, text| {
         Prices::read(name, text).map_err(|problems| problems.to_string())
     });
-    let budgets_name = budgets.display().to_string();
-    let budgets = read(budgets, "--budgets", |name, text| {
+    let budgets = read(&typed.budgets, "--budgets", |name, text| {
         Budgets::read(name, text).map_err(|problems| problems.to_string())
     });
     let (prices, budgets) = match (prices, budgets) {
@@ -63,12 +62,13 @@ fn render_files(prices: &Path, budgets: &Path) -> Result<[File; 2], String> {
     if budgets.currency() != prices.currency() {
         let (of_budgets, of_prices) = (budgets.currency(), prices.currency());
         return Err(format!(
-            "{budgets_name}: currency: budgets are in {of_budgets}, prices in {of_prices}: one must be changed"
+            "{}: currency: budgets are in {of_budgets}, prices in {of_prices}: one must be changed",
+            typed.budgets.display()
         ));
     }
     let budgets = render::budgets(&budgets, prices.calendar());
     Ok([
-        File { name: render::PRICES_FILE, text: render::prices(&prices) },
+        File { name: render::PRICES_FILE, text: render::prices(&prices, typed.until) },
         File { name: render::BUDGETS_FILE, text: budgets },
     ])
 }

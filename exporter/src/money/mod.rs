@@ -15,8 +15,10 @@ pub mod render;
 mod steps;
 mod tariff;
 mod tariff_reader;
+#[cfg(test)]
+mod tests;
 
 pub use budgets::{Budget, Budgets, Credit};
-pub use calendar::{Calendar, Month};
+pub use calendar::{Calendar, Month, Year};
 pub use micros::Micros;
 pub use prices::{Carbon, Prices};

@@ -2,13 +2,12 @@
 
 use jiff::Timestamp;
 use jiff::civil::Date;
-use regex::Regex;
 use wattribute::rules::Problems;
-use wattribute::yaml::{self, Entry, Fault, Node, Report, quote};
+use wattribute::yaml::{self, Entry, Fault, Node, Pattern, Report, quote};
 
 use super::calendar::Calendar;
 use super::micros::Micros;
-use super::reader::{currency, date, decimal, file, label_value, required, scalar, steps};
+use super::reader::{Form, currency, date, decimal, file, label_value, required, scalar, steps};
 use super::steps::Steps;
 use super::tariff::Tariff;
 use super::{render, tariff_reader};
@@ -55,7 +54,7 @@ pub struct Hardware {
     /// The pattern as written.
     pub model: String,
     /// The same, anchored.
-    pub regex: Regex,
+    pub pattern: Pattern,
     /// Per hour that a GPU is held.
     pub rates: Steps<Timestamp, Micros>,
 }
@@ -114,7 +113,7 @@ impl Prices {
     /// The price of an hour of a GPU: of the first pattern that matches its model and has a rate by then, so that a
     /// pattern that is put before others takes nothing from the past. `None`: there is none.
     pub fn hardware_at(&self, model: &str, time: Timestamp) -> Option<Micros> {
-        let matching = self.hardware.iter().filter(|hardware| hardware.regex.is_match(model));
+        let matching = self.hardware.iter().filter(|hardware| hardware.pattern.is_match(model));
         matching.filter_map(|hardware| hardware.rates.at(time)).next().copied()
     }
 
@@ -168,13 +167,14 @@ fn read_site(entry: &Entry, days: &Calendar, report: &mut Report<'_>) -> Option<
     let entries = yaml::map(&entry.value, "", report)?;
     yaml::check_keys(entries, &["electricity", "pue", "carbon"], report);
     let from = |text: &str| date(text).map(|date: Date| days.midnight(date));
-    let electricity = required(entries, "electricity", entry.line, report)
-        .and_then(|entry| steps(entry, &["from", "per_kwh", "bands"], from, tariff_reader::read, report));
+    let electricity = required(entries, "electricity", entry.line, report).and_then(|entry| {
+        steps(entry, &Form { keys: &["from", "per_kwh", "bands"], from }, tariff_reader::read, report)
+    });
     let pue = required(entries, "pue", entry.line, report)
-        .and_then(|entry| steps(entry, &["from", "ratio"], from, read_pue, report));
+        .and_then(|entry| steps(entry, &Form { keys: &["from", "ratio"], from }, read_pue, report));
     let carbon = yaml::get(entries, "carbon");
     let carbon_keys = ["from", "grams_per_kwh", "source", "year"];
-    let carbon = carbon.map(|entry| steps(entry, &carbon_keys, from, read_carbon, report));
+    let carbon = carbon.map(|entry| steps(entry, &Form { keys: &carbon_keys, from }, read_carbon, report));
     let (electricity, pue) = (electricity?, pue?);
     if pue.first() > electricity.first() && pue.first().is_some() {
         let fault = Fault::new("the first PUE is later than the first price").key("pue");
@@ -232,14 +232,14 @@ fn read_model(node: &Node, days: &Calendar, report: &mut Report<'_>) -> Option<H
     let model = required(entries, "model", node.line, report).and_then(|entry| {
         scalar(&entry.value, "model", report, |text| {
             render::check_pattern(text)?;
-            Ok((text.to_owned(), yaml::anchored(text)?))
+            Ok((text.to_owned(), Pattern::compile(text)?))
         })
     });
     let from = |text: &str| date(text).map(|date| days.midnight(date));
     let rates = required(entries, "rates", node.line, report)
-        .and_then(|entry| steps(entry, &["from", "per_hour"], from, read_rate, report));
-    let (model, regex) = model?;
-    Some(Hardware { model, regex, rates: rates? })
+        .and_then(|entry| steps(entry, &Form { keys: &["from", "per_hour"], from }, read_rate, report));
+    let (model, pattern) = model?;
+    Some(Hardware { model, pattern, rates: rates? })
 }
 
 fn read_rate((node, entries): (&Node, &[Entry]), report: &mut Report<'_>) -> Option<Micros> {

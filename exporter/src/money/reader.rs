@@ -90,11 +90,18 @@ pub fn label_value(text: &str) -> Result<String, Fault> {
     }
 }
 
+/// What a step looks like.
+pub struct Form<'k, F> {
+    /// All its keys, `from` among them.
+    pub keys: &'k [&'k str],
+    /// Reads when it begins.
+    pub from: F,
+}
+
 /// A list of maps, each with `from` and other keys. Reports steps that do not rise; an empty list is one, too.
 pub fn steps<K: Copy + Ord, T>(
     entry: &Entry,
-    keys: &[&str],
-    parse_from: impl Fn(&str) -> Result<K, Fault>,
+    form: &Form<'_, impl Fn(&str) -> Result<K, Fault>>,
     mut read: impl FnMut((&Node, &[Entry]), &mut Report<'_>) -> Option<T>,
     report: &mut Report<'_>,
 ) -> Option<Steps<K, T>> {
@@ -106,9 +113,9 @@ pub fn steps<K: Copy + Ord, T>(
     let mut steps = Steps::default();
     for item in items {
         let Some(entries) = yaml::map(item, key, report) else { continue };
-        yaml::check_keys(entries, keys, report);
+        yaml::check_keys(entries, form.keys, report);
         let from = required(entries, "from", item.line, report);
-        let from = from.and_then(|from| scalar(&from.value, &format!("{key}.from"), report, &parse_from));
+        let from = from.and_then(|from| scalar(&from.value, &format!("{key}.from"), report, &form.from));
         let value = read((item, entries), report);
         let Some((from, value)) = from.zip(value) else { continue };
         if steps.push(from, value).is_err() {

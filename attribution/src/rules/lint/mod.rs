@@ -7,7 +7,7 @@ mod claims;
 mod form;
 mod matchers;
 mod shadows;
-mod shape;
+pub(super) mod shape;
 mod values;
 
 use std::collections::BTreeSet;

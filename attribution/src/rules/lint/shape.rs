@@ -4,7 +4,7 @@
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
 /// How many texts are written out.
-const MOST: usize = 64;
+pub(in crate::rules) const MOST: usize = 64;
 
 /// A pattern's form, with `.` for every character, as the matchers read it.
 #[derive(Clone, Debug)]
@@ -131,7 +131,8 @@ fn literal(hir: &Hir) -> &[u8] {
     }
 }
 
-fn is_everything(hir: &Hir) -> bool {
+/// Whether every text matches.
+pub(in crate::rules) fn is_everything(hir: &Hir) -> bool {
     match bare(hir) {
         HirKind::Repetition(repetition) => {
             (repetition.min, repetition.max) == (0, None)
@@ -153,7 +154,8 @@ fn is_any_character(hir: &Hir) -> bool {
     }
 }
 
-fn texts(hir: &Hir) -> Option<Vec<Vec<u8>>> {
+/// All texts that match, where they are few.
+pub(in crate::rules) fn texts(hir: &Hir) -> Option<Vec<Vec<u8>>> {
     match hir.kind() {
         HirKind::Empty => Some(vec![Vec::new()]),
         HirKind::Literal(literal) => Some(vec![literal.0.to_vec()]),

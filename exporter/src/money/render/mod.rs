@@ -11,7 +11,7 @@ mod prices;
 mod text;
 
 use super::budgets::Budgets;
-use super::calendar::Calendar;
+use super::calendar::{Calendar, Year};
 use super::prices::Prices;
 
 pub use pattern::check as check_pattern;
@@ -21,9 +21,9 @@ pub const PRICES_FILE: &str = "prices.rules.yaml";
 /// Where the rules of budgets go.
 pub const BUDGETS_FILE: &str = "budgets.rules.yaml";
 
-/// The rules of the calendar and of all prices.
-pub fn prices(prices: &Prices) -> String {
-    let mut rules = calendar::rules(prices.calendar(), prices.first());
+/// The rules of the calendar, which is right until the end of a year, and of all prices.
+pub fn prices(prices: &Prices, until: Year) -> String {
+    let mut rules = calendar::rules(prices.calendar(), prices.first(), until);
     rules.extend(prices::rules(prices));
     text::file("prices.yaml", "wattribute-prices", &rules)
 }

@@ -113,12 +113,12 @@ fn within(function: &str, bits: u32, end: u32) -> String {
     format!("({})", ranges.collect::<Vec<_>>().join(" or "))
 }
 
+/// A source and the year it is of.
+type CarbonLabels = [(&'static str, String); 2];
+
 /// The sources of the grid's carbon, each with when it holds.
-fn carbon_sources(
-    steps: &Steps<Timestamp, Carbon>,
-    calendar: &Calendar,
-) -> Vec<([(&'static str, String); 2], String)> {
-    let mut sources: Vec<([(&'static str, String); 2], Vec<String>)> = Vec::new();
+fn carbon_sources(steps: &Steps<Timestamp, Carbon>, calendar: &Calendar) -> Vec<(CarbonLabels, String)> {
+    let mut sources: Vec<(CarbonLabels, Vec<String>)> = Vec::new();
     for (window, carbon) in steps.windows() {
         let labels = [("source", carbon.source.clone()), ("year", carbon.year.clone())];
         let branch = branch(window, calendar, "vector(1)");
