@@ -105,20 +105,23 @@ fn reports_are_chained_and_every_change_is_found() {
     fs::write(desk.path("1/more.txt"), "").expect("written");
     assert!(desk.verify(&["1"], &[]).is_err_and(|error| error.contains("more.txt: it was added")));
 
-    // The extract has every gain that was billed.
-    let extract = String::from_utf8(gunzip(&fs::read(desk.path("2/extract.csv.gz")).expect("an extract")))
+    check_extract(&desk.path("2"));
+}
+
+/// The extract has every gain that was billed, and the page names the evil team as text.
+fn check_extract(folder: &Path) {
+    let extract = String::from_utf8(gunzip(&fs::read(folder.join("extract.csv.gz")).expect("an extract")))
         .expect("text");
     let gained: f64 = extract
         .lines()
         .filter(|line| line.contains("wattribute_team_energy_joules_total"))
         .filter_map(|line| line.rsplit(',').nth(1)?.parse::<f64>().ok())
         .sum();
-    let json = fs::read(desk.path("2/report.json")).expect("a report");
+    let json = fs::read(folder.join("report.json")).expect("a report");
     let bill: Value = serde_json::from_slice(&json).expect("JSON");
     let billed: f64 =
         bill["total"]["energy_joules"].as_str().and_then(|text| text.parse().ok()).expect("joules");
     assert!((gained - billed).abs() < 1e-3, "{gained} {billed}");
-    // The page names the evil team as text.
-    let page = fs::read_to_string(desk.path("2/report.html")).expect("a page");
+    let page = fs::read_to_string(folder.join("report.html")).expect("a page");
     assert!(page.contains("=HYPERLINK(&quot;x&quot;),&lt;b&gt;&amp;") && !page.contains("<b>"), "{page}");
 }
