@@ -5,6 +5,8 @@
 
 mod explain;
 mod render;
+#[cfg(feature = "report")]
+mod report;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -13,6 +15,8 @@ use std::time::Duration;
 
 pub use explain::{ColorChoice, Explain, ReportFormat};
 pub use render::{Render, Writing};
+#[cfg(feature = "report")]
+pub use report::{Access, BillFormat, Differences, Report, Verify};
 
 /// Accounts every joule of this machine's NVIDIA GPUs to the teams that used it, and exports that to Prometheus.
 #[derive(Clone, Debug, Parser)]
@@ -47,6 +51,12 @@ pub enum Command {
     /// Users, groups, hosts, paths, units, containers and the uuids of GPUs are replaced by pseudonyms, command lines
     /// and environments are left out. SIGINT or SIGTERM ends it early; what was recorded is kept.
     Record(Record),
+    /// Write the chargeback of a closed period, out of a Prometheus-compatible server
+    #[cfg(feature = "report")]
+    Report(Box<Report>),
+    /// Say whether reports are as they were written, and in which order
+    #[cfg(feature = "report")]
+    Verify(Verify),
     /// Make Prometheus rules of prices and budgets
     ///
     /// They are recorded as they hold: a new price begins on its day and never reprices the past. docs/money.md has the

@@ -16,6 +16,8 @@ mod log;
 mod money;
 mod publish;
 mod reload;
+#[cfg(feature = "report")]
+mod report;
 mod rules_file;
 mod sample;
 mod serve;
@@ -43,6 +45,10 @@ fn main() -> ExitCode {
             }
             Err(errors) => fail(&errors.join("\n"), 2),
         },
+        #[cfg(feature = "report")]
+        Some(Command::Report(typed)) => report::report(&typed),
+        #[cfg(feature = "report")]
+        Some(Command::Verify(typed)) => report::verify(&typed),
         Some(Command::Render(render)) => money::command::render(&render),
         Some(Command::Serve(typed)) => run(*typed),
         None => run(cli.serve),

@@ -28,11 +28,20 @@ pub fn load(paths: &[PathBuf]) -> Result<RuleSet, String> {
     RuleSet::load(&sources, &mut read_table).map_err(|problems| problems.to_string())
 }
 
-/// The file at this path, or the `*.yaml` of the folder in byte order.
+/// The file at this path, or the `*.yaml` of the folder in byte order, read.
 fn read(path: &Path) -> Result<Vec<Source>, String> {
     let say = |path: &Path, error: &io::Error| format!("{}: {error}: see --rules.file", path.display());
+    files(path)?.iter().map(|file| read_source(file).map_err(|error| say(file, &error))).collect()
+}
+
+/// The file at this path, or the `*.yaml` of the folder in byte order.
+///
+/// # Errors
+/// Where a folder cannot be read, or has none.
+pub fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
+    let say = |path: &Path, error: &io::Error| format!("{}: {error}: see --rules.file", path.display());
     if !path.is_dir() {
-        return Ok(vec![read_source(path).map_err(|error| say(path, &error))?]);
+        return Ok(vec![path.to_owned()]);
     }
     let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
     let entries = entries.map_err(|error| say(path, &error))?;
@@ -42,7 +51,7 @@ fn read(path: &Path) -> Result<Vec<Source>, String> {
     if files.is_empty() {
         return Err(format!("{}: no *.yaml in this folder: see --rules.file", path.display()));
     }
-    files.iter().map(|file| read_source(file).map_err(|error| say(file, &error))).collect()
+    Ok(files)
 }
 
 fn is_rules(file: &Path) -> bool {

@@ -10,6 +10,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("amtool", "prometheus-alertmanager"),
     ("prometheus", "prometheus"),
     ("promtool", "prometheus"),
+    ("victoria-metrics", "victoria-metrics"),
     ("gzip", "gzip"),
     ("munged", "munge"),
     ("sbatch", "slurm-wlm"),
