@@ -74,6 +74,7 @@ impl Month {
     }
 
     /// 12 × year + month, as `calendar:month:index` in Prometheus.
+    #[cfg(test)]
     pub fn index(self) -> u32 {
         self.index
     }

@@ -3,8 +3,6 @@
 //! [`Prices`] and [`Budgets`] are read from YAML as rules files are, all errors at once; [`render`] makes rules of them.
 //! Pure, but for [`command`]. All numbers are exact decimals. `docs/money.md` is the reference of the formats.
 
-#![allow(dead_code, unused_imports, reason = "the report asks what was in force when")]
-
 mod budgets;
 mod calendar;
 pub mod command;
@@ -18,7 +16,7 @@ mod tariff_reader;
 #[cfg(test)]
 mod tests;
 
-pub use budgets::{Budget, Budgets, Credit};
-pub use calendar::{Calendar, Month, Year};
+pub use budgets::Budgets;
+pub use calendar::{Month, Year};
 pub use micros::Micros;
-pub use prices::{Carbon, Prices};
+pub use prices::Prices;
