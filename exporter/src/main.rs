@@ -26,6 +26,8 @@ mod showcase;
 mod slurm;
 mod source;
 mod state;
+#[cfg(any(feature = "kubernetes", feature = "report"))]
+mod tls;
 
 use std::io::Write;
 use std::process::ExitCode;

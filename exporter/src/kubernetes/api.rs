@@ -18,11 +18,11 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::pods::List;
 use super::watch::{Change, Lines};
-use crate::settings;
+use crate::{settings, tls};
 
 /// How long it may take until an answer begins, and until a list is complete.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -185,9 +185,7 @@ impl Server {
         for certificate in CertificateDer::pem_slice_iter(&pem) {
             roots.add(certificate.map_err(io::Error::other)?).map_err(io::Error::other)?;
         }
-        let builder = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()));
-        let builder = builder.with_safe_default_protocol_versions().map_err(io::Error::other)?;
-        Ok(builder.with_root_certificates(roots).with_no_client_auth())
+        tls::trusting(roots).map_err(io::Error::other)
     }
 }
 

@@ -16,9 +16,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::cli::Access;
+use crate::tls;
 
 /// The longest answer that is read; longer ones are asked for in smaller pieces.
 pub const LONGEST: usize = 16 << 20;
@@ -66,7 +67,7 @@ impl Client {
         }
         let (secure, port) = match uri.scheme_str() {
             Some("http") => (None, 80),
-            Some("https") => (Some(Arc::new(tls(access.ca_file.as_deref())?)), 443),
+            Some("https") => (Some(Arc::new(trust(access.ca_file.as_deref())?)), 443),
             _ => return Err(wrong("neither http nor https")),
         };
         Ok(Self {
@@ -214,7 +215,7 @@ fn secret(file: &Path) -> Result<String, String> {
 }
 
 /// TLS that trusts the file's certificates, or the system's.
-fn tls(file: Option<&Path>) -> Result<ClientConfig, String> {
+fn trust(file: Option<&Path>) -> Result<ClientConfig, String> {
     let path = file.map(Path::to_owned).or_else(system_roots);
     let path = path.ok_or("https: no certificates of the system are found: give --http.ca-file")?;
     let say = |what: &dyn std::fmt::Display| format!("{}: {what}: see --http.ca-file", path.display());
@@ -230,9 +231,7 @@ fn tls(file: Option<&Path>) -> Result<ClientConfig, String> {
     if roots.is_empty() {
         return Err(say(&"no certificate in it"));
     }
-    let builder = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    tls::trusting(roots).map_err(|error| error.to_string())
 }
 
 fn system_roots() -> Option<PathBuf> {

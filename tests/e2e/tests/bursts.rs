@@ -9,16 +9,9 @@ use std::time::Duration;
 
 use fake_nvml::{Gpu, Load, Scenario, Use, Wave};
 use wattribute_e2e::{
-    Auditor, Exporter, Flags, Process, Reading, Scrape, Scratch, device_mj, eventually, readings,
+    Auditor, Exporter, Flags, Process, Reading, Scrape, Scratch, TEAM_OF_ENVIRONMENT, device_mj, eventually,
+    readings,
 };
-
-const RULES: &str = r#"
-idle_watts: {"NVIDIA H100.*": 70}
-rules:
-  - name: said by the process
-    match: ['env_TEAM=~".+"']
-    owner: {team: "${env_TEAM}"}
-"#;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Seconds of each GPU that are looked at, at least.
@@ -53,7 +46,7 @@ fn run() -> Run {
         burst(pids[1], 2, (3.7, 0.5)),
     ];
     let flags = Flags {
-        rules_files: vec![scratch.write("rules.yaml", RULES)],
+        rules_files: vec![scratch.write("rules.yaml", TEAM_OF_ENVIRONMENT)],
         exposition_delay: Some(Duration::from_secs(2)),
         ..Flags::with_fake(&scratch, &scenario)
     };

@@ -15,15 +15,7 @@ use std::time::{Duration, Instant};
 
 use fake_nvml::{Gpu, Load, Scenario};
 use rustix::process::Signal;
-use wattribute_e2e::{Exporter, Flags, Scratch};
-
-const RULES: &str = r#"
-idle_watts: {"NVIDIA H100.*": 70}
-rules:
-  - name: said by the process
-    match: ['env_TEAM=~".+"']
-    owner: {team: "${env_TEAM}"}
-"#;
+use wattribute_e2e::{Exporter, Flags, Scratch, TEAM_OF_ENVIRONMENT};
 
 /// Nothing is measured before the exporter knows everybody.
 const SETTLE: Duration = Duration::from_secs(70);
@@ -59,7 +51,7 @@ fn measure(machine: &Machine, time: Duration) {
         |(number, one): (usize, &Child)| Load::constant(one.id(), number % machine.gpus as usize, percent);
     scenario.loads = crowd.0.iter().enumerate().map(load).collect();
     let flags = Flags {
-        rules_files: vec![scratch.write("rules.yaml", RULES)],
+        rules_files: vec![scratch.write("rules.yaml", TEAM_OF_ENVIRONMENT)],
         state_dir: Some(scratch.path("state")),
         exposition_delay: Some(Duration::from_secs(10)),
         others: vec![format!("--processes.max-series={}", machine.series)],
