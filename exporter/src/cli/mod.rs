@@ -123,4 +123,6 @@ impl Check {
 }
 
 #[cfg(test)]
+mod manual_tests;
+#[cfg(test)]
 mod tests;
