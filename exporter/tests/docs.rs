@@ -21,6 +21,7 @@ const PAGES: &[&str] = &[
     "docs/driver.md",
     "docs/money.md",
     "docs/runbooks.md",
+    "docs/web.md",
     "examples/monitoring/README.md",
     "tests/README.md",
     "tests/pictures/README.md",

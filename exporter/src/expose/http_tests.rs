@@ -123,7 +123,7 @@ fn the_path_of_the_metrics_can_be_chosen() {
 fn single_processes_are_shown_only_if_that_is_enabled() {
     let running = start(site(EveryMetric));
     let closed = running.ask("GET /api/v1/processes", "");
-    check(&closed, 403, &["the processes API is not enabled: see --web.enable-processes\n"]);
+    check(&closed, 403, &["not open to everybody: see --web.enable-processes and --web.config.file\n"]);
     check(&running.ask("GET /api/v1/processes?pid=1", ""), 403, &["--web.enable-processes"]);
     let running = start(Site { onlookers: Audience::Everybody, ..site(EveryMetric) });
     let headers =
@@ -188,7 +188,11 @@ fn what_is_not_there_or_not_meant_is_refused() {
 
 #[test]
 fn reloading_must_be_allowed() {
-    check(&start(site(EveryMetric)).ask("POST /-/reload", ""), 403, &["--web.enable-lifecycle"]);
+    check(
+        &start(site(EveryMetric)).ask("POST /-/reload", ""),
+        403,
+        &["not open to everybody: see --web.enable-lifecycle and --web.config.file\n"],
+    );
 }
 
 #[test]

@@ -194,7 +194,10 @@ async fn body(
 
 async fn processes<B>(site: &Site, caller: Caller, request: &Request<B>) -> Answer {
     if !site.onlookers.includes(caller) {
-        return text(StatusCode::FORBIDDEN, "the processes API is not enabled: see --web.enable-processes\n");
+        return text(
+            StatusCode::FORBIDDEN,
+            "the processes API is not open to everybody: see --web.enable-processes and --web.config.file\n",
+        );
     }
     let query = match Query::parse(request.uri().query().unwrap_or_default()) {
         Ok(query) => query,
@@ -239,7 +242,10 @@ async fn processes<B>(site: &Site, caller: Caller, request: &Request<B>) -> Answ
 
 async fn reload(site: &Site, caller: Caller, headers: &HeaderMap) -> Answer {
     if !site.reloaders.includes(caller) {
-        return text(StatusCode::FORBIDDEN, "reloading over HTTP is off: see --web.enable-lifecycle\n");
+        return text(
+            StatusCode::FORBIDDEN,
+            "reloading is not open to everybody: see --web.enable-lifecycle and --web.config.file\n",
+        );
     }
     // A browser sends the password that it remembers for whatever page makes it ask.
     if headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none") {

@@ -207,3 +207,14 @@ fn an_empty_file_is_a_mistake() {
     assert!(read("web.yml", "").is_err());
     assert!(read("web.yml", "# nothing\n").is_err());
 }
+
+#[test]
+fn the_examples_in_the_manual_are_right() {
+    let page = include_str!("../../../docs/web.md");
+    let examples: Vec<&str> =
+        page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(examples.len(), 3);
+    for example in &examples[..2] {
+        assert!(good(example).tls.is_some(), "{example}");
+    }
+}

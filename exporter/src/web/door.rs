@@ -51,15 +51,18 @@ impl Policy {
 
     /// What somebody could do who cannot do it under the policy before.
     fn opens(&self, before: &Self) -> Option<&'static str> {
-        let verifies = |policy: &Self| policy.tls.as_ref().is_some_and(|tls| tls.client_auth.verifies());
-        let requires = |policy: &Self| policy.tls.as_ref().is_some_and(|tls| tls.client_auth.requires());
+        let strictness = |policy: &Self| {
+            let tls = policy.tls.as_ref()?;
+            Some([tls.client_auth.verifies(), tls.client_auth.requires(), tls.restricts_names])
+        };
         if before.tls.is_some() && self.tls.is_none() {
             return Some("TLS would end");
         }
         if !before.users.is_empty() && self.users.is_empty() {
             return Some("no password would be asked for");
         }
-        if (verifies(before) && !verifies(self)) || (requires(before) && !requires(self)) {
+        let (was, is) = strictness(before).zip(strictness(self))?;
+        if was.iter().zip(is).any(|(was, is)| *was && !is) {
             return Some("certificates of clients would matter less");
         }
         None

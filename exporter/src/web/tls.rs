@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::NoServerSessionStorage;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{
     ProtocolVersion, RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion,
@@ -28,6 +29,8 @@ pub struct Speech {
     pub config: Arc<ServerConfig>,
     /// What is asked of clients.
     pub client_auth: ClientAuth,
+    /// Whether not every name in their certificates will do.
+    pub restricts_names: bool,
 }
 
 /// The files that are named, relative to this folder.
@@ -51,8 +54,9 @@ pub fn speech(tls: Tls, http2: Http2, folder: &Path, report: &mut Report<'_>) ->
     };
     let (chain, key, roots) = (chain?, key?, roots?);
     let (place, client_auth) = (tls.certificate.clone(), tls.client_auth);
+    let restricts_names = tls.allowed_names.is_some();
     match build(tls, http2, (chain, key, roots)) {
-        Ok(config) => Some(Speech { config: Arc::new(config), client_auth }),
+        Ok(config) => Some(Speech { config: Arc::new(config), client_auth, restricts_names }),
         Err(what) => refuse(&place, &what, "certificate and key must be of each other", report),
     }
 }
@@ -78,6 +82,10 @@ fn build(tls: Tls, http2: Http2, (chain, key, roots): Secrets) -> Result<ServerC
     let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&versions);
     let builder = builder.map_err(|error| error.to_string())?.with_client_cert_verifier(verifier);
     let mut config = builder.with_single_cert(chain, key).map_err(|error| error.to_string())?;
+    if tls.client_auth.verifies() {
+        // A session that is resumed would not be verified again.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+    }
     config.ignore_client_order = tls.preference == Preference::Server;
     config.alpn_protocols = match http2 {
         Http2::Offered => vec![b"h2".to_vec(), b"http/1.1".to_vec()],

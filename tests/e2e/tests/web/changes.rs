@@ -51,3 +51,21 @@ fn new_users_are_let_in_and_old_ones_no_longer() {
     });
     assert_eq!([status("ann:other"), status("ann:secret")], [200, 401]);
 }
+
+#[test]
+fn clients_without_a_certificate_are_not_let_in_by_a_change() {
+    let scratch = Scratch::new("fewer-certificates");
+    let authority = Authority::new(&scratch, "ca");
+    authority.server("server");
+    authority.client("client", "DNS:prometheus.example");
+    let with = |lines: &str| scratch.write("web.yml", &format!("{TLS}  client_ca_file: ca.crt\n{lines}"));
+    with("  client_auth_type: RequireAndVerifyClientCert\n  client_allowed_sans: [prometheus.example]\n");
+    let server = Kind::Wattribute.start(&scratch);
+    let ca = scratch.path("ca.crt").display().to_string();
+    let refusals = || server.log().matches("certificates of clients would matter less").count();
+    for (number, less) in ["VerifyClientCertIfGiven", "RequireAndVerifyClientCert"].into_iter().enumerate() {
+        with(&format!("  client_auth_type: {less}\n"));
+        eventually(PATIENCE, "it is refused", || (refusals() > number).then_some(()));
+        assert_eq!(server.ask("/metrics", &["--cacert", &ca]).status, 0, "{less}");
+    }
+}

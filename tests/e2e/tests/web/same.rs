@@ -72,7 +72,7 @@ fn passwords_headers_and_versions() {
     pair.check(&[], (401, "2"), HEADERS);
     pair.check(&["--user", "ann:secret"], (200, "2"), HEADERS);
     pair.check(&["--user", "ann:secret", "--http1.1"], (200, "1.1"), HEADERS);
-    pair.check(&["--user", "ann:secret", "--http1.0"], (200, "1.0"), HEADERS);
+    pair.check(&["--user", "ann:secret", "--http1.0", "--no-alpn"], (200, "1.0"), HEADERS);
     pair.check(&["--user", "ann:wrong"], (401, "2"), HEADERS);
     pair.check(&["--user", "nobody:secret"], (401, "2"), HEADERS);
     pair.check(&["--user", "ann:"], (401, "2"), HEADERS);
@@ -109,13 +109,13 @@ fn versions_suites_and_curves() {
     drop(pair);
     let config = format!(
         "{TLS}  max_version: TLS12\n  cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384]\n  \
-         curve_preferences: [CurveP256]\n"
+         curve_preferences: [CurveP256]\nhttp_server_config:\n  http2: false\n"
     );
     let pair = Pair::start(&scratch, &config);
     pair.check(&["--tlsv1.3"], (0, "0"), &[]);
-    pair.check(&["--ciphers", "ECDHE-ECDSA-AES256-GCM-SHA384", "--http1.1"], (200, "1.1"), &[]);
-    pair.check(&["--ciphers", "ECDHE-ECDSA-AES128-GCM-SHA256", "--http1.1"], (0, "0"), &[]);
-    pair.check(&["--curves", "P-384", "--http1.1"], (0, "0"), &[]);
+    pair.check(&["--ciphers", "ECDHE-ECDSA-AES256-GCM-SHA384"], (200, "1.1"), &[]);
+    pair.check(&["--ciphers", "ECDHE-ECDSA-AES128-GCM-SHA256"], (0, "0"), &[]);
+    pair.check(&["--curves", "P-384"], (0, "0"), &[]);
 }
 
 /// What is said to a client without a certificate, to ours, and to a stranger; 0 is no answer.

@@ -1,5 +1,6 @@
 //! A real Prometheus scrapes over TLS with a password, and through a crowd of idle connections.
 
+use std::io::Read;
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -41,6 +42,18 @@ fn prometheus_scrapes_over_tls_with_a_password() {
 }
 
 #[test]
+fn a_client_that_never_shakes_hands_is_sent_away() {
+    let scratch = Scratch::new("handshake");
+    Authority::new(&scratch, "ca").server("server");
+    scratch.write("web.yml", "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n");
+    let server = Kind::Wattribute.start(&scratch);
+    let mut silent = TcpStream::connect(server.address).expect("a connection");
+    silent.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+    // Idle it could stay for longer than that.
+    assert!(matches!(silent.read(&mut [0]), Ok(0)));
+}
+
+#[test]
 fn a_crowd_of_idle_connections_keeps_nobody_out() {
     let scratch = Scratch::new("crowd");
     let server = Server::start(Kind::Wattribute, &scratch, &[]);
@@ -52,5 +65,5 @@ fn a_crowd_of_idle_connections_keeps_nobody_out() {
     }
     // Those who came first have had to leave.
     crowd[0].set_read_timeout(Some(Duration::from_secs(30))).expect("a time limit");
-    assert!(matches!(std::io::Read::read(&mut &crowd[0], &mut [0]), Ok(0)));
+    assert!(matches!((&crowd[0]).read(&mut [0]), Ok(0)));
 }
