@@ -30,6 +30,7 @@ mod source;
 mod state;
 #[cfg(any(feature = "kubernetes", feature = "report"))]
 mod tls;
+mod web;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -10,20 +10,22 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use std::{fs, io};
 
+use listenfd::ListenFd;
 use tokio::sync::Semaphore;
 use wattribute::rules::{RuleSet, Source};
 
 use crate::account::occupant::Detail;
 use crate::account::{Accountant, Config, Event, Inheritance, Neighbours};
 use crate::expose::http::Server;
-use crate::expose::routes::{Live, Site};
+use crate::expose::routes::{Audience, Live, Site};
 use crate::publish::{self, Durable, Outbox};
 use crate::reload::{Reloader, Signals, Standing};
-use crate::settings::Serve;
+use crate::settings::{Listen, Serve};
 use crate::showcase::Showcase;
 use crate::source::Gpus;
 use crate::state::format::{self, State};
 use crate::state::{OpenError, StateDir};
+use crate::web::door::Door;
 use crate::{clock, demo, rules_file};
 
 /// How long requests in progress may take when the exporter stops.
@@ -36,17 +38,20 @@ const FINISH: Duration = Duration::from_secs(1);
 /// # Errors
 /// What keeps it from starting; nothing is left half-started.
 pub fn run(settings: &Serve) -> Result<(), String> {
+    // Before there are other threads: it takes variables out of the environment.
+    let sockets = ListenFd::from_env();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| format!("no threads for HTTP: {error}"))?;
-    let outcome = runtime.block_on(serve(settings));
+    let outcome = runtime.block_on(serve(settings, sockets));
     // A driver that hangs, or a disk, must not keep the process.
     runtime.shutdown_background();
     outcome
 }
 
-async fn serve(settings: &Serve) -> Result<(), String> {
+async fn serve(settings: &Serve, sockets: ListenFd) -> Result<(), String> {
     let mut signals = Signals::new().map_err(|error| format!("signals cannot be received: {error}"))?;
     let rules = load_rules(settings)?;
+    let door = Arc::new(Door::new(settings.web.config_file.clone())?);
     let (source, machine) = (settings.source.clone(), settings.machine.clone());
     let opening = tokio::task::spawn_blocking(move || Gpus::open(&source, &machine));
     let gpus = tokio::select! {
@@ -55,8 +60,11 @@ async fn serve(settings: &Serve) -> Result<(), String> {
         () = signals.stop() => return Ok(()),
     };
     let past = Past::open(settings)?;
-    let server = Server::bind(&settings.web.listen_addresses).await.map_err(|error| error.to_string())?;
-    greet(&server, &gpus, &rules);
+    let server = match &settings.web.listen {
+        Listen::Addresses(addresses) => Server::bind(addresses).await.map_err(|error| error.to_string())?,
+        Listen::Systemd => Server::activated(sockets)?,
+    };
+    greet((&server, &door), &gpus, &rules);
 
     let (events, inbox) = mpsc::channel();
     let standing = Arc::new(Mutex::new(Standing::in_force(&rules)));
@@ -72,7 +80,7 @@ async fn serve(settings: &Serve) -> Result<(), String> {
     let turn = Arc::default();
     let reloader = Reloader { paths: settings.rules_files.clone(), standing, events: events.clone(), turn };
     let stop = signals.until_stop(requests, reloader, sampling.orders());
-    server.serve(Arc::new(site(settings, live, reload)), stop, GRACE).await;
+    server.serve(Arc::new(site(settings, (live, door), reload)), stop, GRACE).await;
 
     drop(sampling);
     let end = tokio::task::spawn_blocking(move || books.finish(&events));
@@ -85,21 +93,24 @@ async fn serve(settings: &Serve) -> Result<(), String> {
 
 fn site(
     settings: &Serve,
-    live: Arc<Live>,
+    (live, door): (Arc<Live>, Arc<Door>),
     reload: tokio::sync::mpsc::Sender<crate::expose::routes::Reload>,
 ) -> Site {
     Site {
         live,
         telemetry_path: settings.web.telemetry_path.clone(),
-        scrapes: settings.web.max_requests.map(Semaphore::new),
-        reload: settings.web.enable_lifecycle.then_some(reload),
-        detail: detail(settings),
+        scrapes: settings.web.max_requests.map(|limit| Arc::new(Semaphore::new(limit))),
+        reload,
+        reloaders: settings.web.reloaders,
+        onlookers: settings.web.onlookers,
+        door,
     }
 }
 
-/// Whether single processes are shown.
+/// Whether single processes are kept for those who may see them.
 fn detail(settings: &Serve) -> Detail {
-    if settings.web.enable_processes { Detail::Processes } else { Detail::Teams }
+    let everybody = settings.web.onlookers == Audience::Everybody;
+    if everybody || settings.web.config_file.is_some() { Detail::Processes } else { Detail::Teams }
 }
 
 /// The rules files that were given; else, for the demo, its own.
@@ -113,9 +124,10 @@ fn load_rules(settings: &Serve) -> Result<Arc<RuleSet>, String> {
     RuleSet::load(&[source], no_tables).map(Arc::new).map_err(|problems| problems.to_string())
 }
 
-fn greet(server: &Server, gpus: &Gpus, rules: &RuleSet) {
+fn greet((server, door): (&Server, &Door), gpus: &Gpus, rules: &RuleSet) {
+    let scheme = if door.policy().tls.is_some() { "https" } else { "http" };
     let addresses: Vec<String> =
-        server.addresses().iter().map(|address| format!("http://{address}")).collect();
+        server.addresses().iter().map(|address| format!("{scheme}://{address}")).collect();
     let (source, version) = (gpus.name(), env!("CARGO_PKG_VERSION"));
     let (gpus, rules, addresses) = (gpus.count(), rules.rule_count(), addresses.join(" "));
     tracing::info!(addresses, source, gpus, rules, version, "wattribute serves");

@@ -2,6 +2,7 @@
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +15,17 @@ pub struct Serve {
     #[arg(env = "WATTRIBUTE_WEB_LISTEN_ADDRESS", value_delimiter = ',', default_value = "127.0.0.1:19288")]
     pub listen_addresses: Vec<String>,
 
+    /// Take the sockets that systemd passes (socket activation), instead of listening on addresses
+    #[arg(long = "web.systemd-socket", help_heading = "Web")]
+    #[arg(env = "WATTRIBUTE_WEB_SYSTEMD_SOCKET", value_parser = BoolishValueParser::new())]
+    pub systemd_socket: bool,
+
+    /// File with TLS, passwords, headers and a rate limit, in the format of the Prometheus exporters
+    /// (web-config.yml). It is read again when it or a certificate changes. Empty is none
+    #[arg(long = "web.config.file", value_name = "FILE", help_heading = "Web")]
+    #[arg(env = "WATTRIBUTE_WEB_CONFIG_FILE", default_value = "")]
+    pub config_file: OsString,
+
     /// Path of the metrics
     #[arg(long = "web.telemetry-path", value_name = "PATH", help_heading = "Web")]
     #[arg(env = "WATTRIBUTE_WEB_TELEMETRY_PATH", default_value = "/metrics")]
@@ -24,13 +36,15 @@ pub struct Serve {
     #[arg(env = "WATTRIBUTE_WEB_MAX_REQUESTS", default_value = "40")]
     pub max_requests: usize,
 
-    /// Reload the rules on POST or PUT to /-/reload. SIGHUP always does
+    /// Reload the rules on POST or PUT to /-/reload for whoever asks; else only for those with a password or a
+    /// certificate of --web.config.file. SIGHUP always does
     #[arg(long = "web.enable-lifecycle", help_heading = "Web")]
     #[arg(env = "WATTRIBUTE_WEB_ENABLE_LIFECYCLE", value_parser = BoolishValueParser::new())]
     pub enable_lifecycle: bool,
 
-    /// Show single processes: /api/v1/processes, and their rows on the page. Whoever reaches the address can
-    /// then see who runs what on which GPU; never command lines or environments
+    /// Show single processes to whoever asks: /api/v1/processes, and their rows on the page; else only to those with a
+    /// password or a certificate of --web.config.file. They tell who runs what on which GPU; never command lines
+    /// or environments
     #[arg(long = "web.enable-processes", help_heading = "Web")]
     #[arg(env = "WATTRIBUTE_WEB_ENABLE_PROCESSES", value_parser = BoolishValueParser::new())]
     pub enable_processes: bool,

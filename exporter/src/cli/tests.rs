@@ -7,6 +7,8 @@ use clap::CommandFactory;
 /// The flags of `serve` that the design names, less those that are not built yet, and their defaults.
 const FLAGS: &[(&str, &str)] = &[
     ("web.listen-address", "127.0.0.1:19288"),
+    ("web.systemd-socket", ""),
+    ("web.config.file", ""),
     ("web.telemetry-path", "/metrics"),
     ("web.max-requests", "40"),
     ("web.enable-lifecycle", ""),
@@ -92,7 +94,6 @@ fn what_is_not_known_is_refused_with_a_hint() {
     let refusal = parse("serve --sample.intervall 1s").expect_err("a misspelt flag");
     assert!(refusal.contains("--sample.interval"), "{refusal}");
     assert!(parse("--log.level loud").is_err());
-    assert!(parse("--web.config.file x").is_err());
     assert!(parse("--source demo check a").is_err());
     assert!(parse("--state.dir=").is_err());
 }

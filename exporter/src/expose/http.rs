@@ -1,14 +1,12 @@
-//! Accepts connections on every listen address and speaks HTTP/1.1 on them until it is told to stop.
+//! Accepts connections on every listen address, until it is told to stop, and says so to those that are open.
 //!
-//! It bounds what a client can hold: the number of connections, the time and the size of a request's head. What is
-//! answered is decided in [`super::routes`]. Called by the `serve` command.
+//! How many may be open is decided in [`super::seats`]; [`super::connection`] speaks on each. Called by the `serve` command.
 
-use super::routes::{self, Site};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use super::connection;
+use super::routes::Site;
+use super::seats::{Limits, Seats};
 use hyper_util::server::graceful::GracefulShutdown;
-use std::convert::Infallible;
+use listenfd::ListenFd;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
@@ -17,14 +15,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How long a connection may go without a complete request head. It covers the wait for the next request too, so
-/// it is longer than the usual scrape interval.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
-const MAX_HEAD_BYTES: usize = 16 * 1024;
-/// More connections than this wait until one is closed.
-const MAX_CONNECTIONS: usize = 256;
 /// The wait after a failed accept, which is mostly a lack of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
@@ -32,6 +23,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Server {
     listeners: Vec<TcpListener>,
+    limits: Limits,
 }
 
 /// A listen address could not be bound.
@@ -74,7 +66,40 @@ impl Server {
             let bound = bind(address).await;
             listeners.push(bound.map_err(|source| BindError { address: address.clone(), source })?);
         }
-        Ok(Self { listeners })
+        Ok(Self { listeners, limits: Limits::default() })
+    }
+
+    /// Takes over the sockets that systemd has passed.
+    ///
+    /// # Errors
+    /// If there are none, or one of them is no TCP socket.
+    pub fn activated(mut sockets: ListenFd) -> Result<Self, String> {
+        let mut listeners = Vec::new();
+        for index in 0..sockets.len() {
+            let taken = sockets.take_tcp_listener(index).and_then(|socket| {
+                let Some(socket) = socket else { return Ok(None) };
+                socket.set_nonblocking(true)?;
+                TcpListener::from_std(socket).map(Some)
+            });
+            let say = |error| {
+                format!("--web.systemd-socket: {error}: write ListenStream=host:port in the socket unit")
+            };
+            listeners.extend(taken.map_err(say)?);
+        }
+        if listeners.is_empty() {
+            return Err(
+                "--web.systemd-socket: systemd has passed no socket: start the socket unit, or leave it out"
+                    .into(),
+            );
+        }
+        Ok(Self { listeners, limits: Limits::default() })
+    }
+
+    /// With other limits than the default.
+    #[cfg(test)]
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// The addresses that are listened on, with the ports that the system chose for port 0.
@@ -86,14 +111,23 @@ impl Server {
     /// Answers requests until `stop` is ready; then accepts no more and gives those in progress `grace` to end.
     pub async fn serve(self, site: Arc<Site>, stop: impl Future<Output = ()>, grace: Duration) {
         let graceful = GracefulShutdown::new();
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let seats = Seats::new(self.limits);
+        let watch = tokio::spawn(Arc::clone(&site.door).watch());
         let mut stop = std::pin::pin!(stop);
-        loop {
+        for turn in 0_usize.. {
             tokio::select! {
                 biased;
                 () = &mut stop => break,
-                accepted = self.accept(&places) => match accepted {
-                    Ok((stream, place)) => converse(stream, place, &site, &graceful),
+                accepted = self.accept(turn) => match accepted {
+                    Ok(stream) => {
+                        let seat = tokio::select! {
+                            biased;
+                            () = &mut stop => break,
+                            seat = seats.take() => seat,
+                        };
+                        let site = Arc::clone(&site);
+                        tokio::spawn(connection::converse(stream, seat, site, graceful.watcher()));
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "a connection could not be accepted");
                         tokio::time::sleep(ACCEPT_RETRY).await;
@@ -101,19 +135,21 @@ impl Server {
                 },
             }
         }
+        watch.abort();
         drop(self.listeners);
         if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
             tracing::warn!("connections were still open at the end of the time to stop");
         }
     }
 
-    async fn accept(&self, places: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-        let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
+    /// Another address is looked at first with every turn, so that a crowd at one does not keep out those at others.
+    async fn accept(&self, turn: usize) -> io::Result<TcpStream> {
+        let (before, from) = self.listeners.split_at(turn % self.listeners.len().max(1));
         let any = poll_fn(|context| {
-            let mut polls = self.listeners.iter().map(|listener| listener.poll_accept(context));
+            let mut polls = from.iter().chain(before).map(|listener| listener.poll_accept(context));
             polls.find(Poll::is_ready).unwrap_or(Poll::Pending)
         });
-        any.await.map(|(stream, _)| (stream, place))
+        any.await.map(|(stream, _)| stream)
     }
 }
 
@@ -125,24 +161,4 @@ async fn bind(address: &str) -> io::Result<TcpListener> {
         }
         bound => bound,
     }
-}
-
-fn converse(stream: TcpStream, place: OwnedSemaphorePermit, site: &Arc<Site>, graceful: &GracefulShutdown) {
-    let site = Arc::clone(site);
-    let service = service_fn(move |request| {
-        let site = Arc::clone(&site);
-        async move { Ok::<_, Infallible>(routes::respond(&site, &request).await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_header_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
-    let connection = graceful.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection ended early");
-        }
-        drop(place);
-    });
 }

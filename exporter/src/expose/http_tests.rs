@@ -5,8 +5,9 @@ use super::http::Server;
 use super::metrics::{Exposition, Metric, Row};
 use super::overview::Overview;
 use super::publish::Published;
-use super::routes::{Live, Reload, Site};
-use crate::account::occupant::Detail;
+use super::routes::{Audience, Live, Reload, Site};
+use super::seats::Limits;
+use crate::web::door::Door;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::Ordering;
@@ -15,33 +16,40 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, oneshot};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
-struct Running {
-    address: SocketAddr,
+pub struct Running {
+    pub address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     served: tokio::task::JoinHandle<()>,
     runtime: Runtime,
 }
 
-fn site(exposition: impl Exposition + 'static) -> Site {
+pub fn site(exposition: impl Exposition + 'static) -> Site {
     let live = Live::new(Published::new(Arc::new(exposition)), Overview::default());
     Site {
         live: Arc::new(live),
         telemetry_path: "/metrics".into(),
         scrapes: None,
-        reload: None,
-        detail: Detail::Teams,
+        reload: tokio::sync::mpsc::channel(1).0,
+        reloaders: Audience::Authenticated,
+        onlookers: Audience::Authenticated,
+        door: Arc::new(Door::new(None).expect("no file is needed")),
     }
 }
 
-fn start(site: Site) -> Running {
-    start_with_grace(site, PATIENCE)
+pub fn start(site: Site) -> Running {
+    start_with(site, (PATIENCE, Limits::default()))
 }
 
 fn start_with_grace(site: Site, grace: Duration) -> Running {
+    start_with(site, (grace, Limits::default()))
+}
+
+pub fn start_with(site: Site, (grace, limits): (Duration, Limits)) -> Running {
     let runtime = Runtime::new().expect("a runtime");
     let server = runtime.block_on(Server::bind(&["127.0.0.1:0".into()])).expect("a free port");
+    let server = server.with_limits(limits);
     let address = server.addresses()[0];
     let (stop, stopped) = oneshot::channel::<()>();
     let stopped = async { drop(stopped.await) };
@@ -50,19 +58,19 @@ fn start_with_grace(site: Site, grace: Duration) -> Running {
 }
 
 impl Running {
-    fn connect(&self) -> TcpStream {
+    pub fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).expect("a connection");
         stream.set_read_timeout(Some(PATIENCE)).expect("a time limit");
         stream
     }
 
     /// The whole answer to one request on a connection of its own; bytes that are not text are replaced.
-    fn ask(&self, request_line: &str, headers: &str) -> String {
+    pub fn ask(&self, request_line: &str, headers: &str) -> String {
         self.try_ask(request_line, headers).expect("an answer")
     }
 
     /// As [`Running::ask`]; an error where the server hung up before it had read everything.
-    fn try_ask(&self, request_line: &str, headers: &str) -> std::io::Result<String> {
+    pub fn try_ask(&self, request_line: &str, headers: &str) -> std::io::Result<String> {
         let mut stream = self.connect();
         write!(stream, "{request_line} HTTP/1.1\r\nHost: x\r\n{headers}Connection: close\r\n\r\n")?;
         let mut answer = Vec::new();
@@ -72,7 +80,7 @@ impl Running {
 }
 
 #[track_caller]
-fn check(answer: &str, status: u16, parts: &[&str]) {
+pub fn check(answer: &str, status: u16, parts: &[&str]) {
     assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
     for part in parts {
         assert!(answer.contains(part), "{part:?} is not in {answer}");
@@ -115,9 +123,9 @@ fn the_path_of_the_metrics_can_be_chosen() {
 fn single_processes_are_shown_only_if_that_is_enabled() {
     let running = start(site(EveryMetric));
     let closed = running.ask("GET /api/v1/processes", "");
-    check(&closed, 403, &["the processes API is not enabled: see --web.enable-processes\n"]);
+    check(&closed, 403, &["not open to everybody: see --web.enable-processes and --web.config.file\n"]);
     check(&running.ask("GET /api/v1/processes?pid=1", ""), 403, &["--web.enable-processes"]);
-    let running = start(Site { detail: Detail::Processes, ..site(EveryMetric) });
+    let running = start(Site { onlookers: Audience::Everybody, ..site(EveryMetric) });
     let headers =
         ["content-type: application/json\r\n", "cache-control: no-store\r\n", "vary: Accept-Encoding\r\n"];
     let open = running.ask("GET /api/v1/processes", "");
@@ -180,13 +188,17 @@ fn what_is_not_there_or_not_meant_is_refused() {
 
 #[test]
 fn reloading_must_be_allowed() {
-    check(&start(site(EveryMetric)).ask("POST /-/reload", ""), 403, &["--web.enable-lifecycle"]);
+    check(
+        &start(site(EveryMetric)).ask("POST /-/reload", ""),
+        403,
+        &["not open to everybody: see --web.enable-lifecycle and --web.config.file\n"],
+    );
 }
 
 #[test]
 fn the_outcome_of_a_reload_is_told() {
     let (reload, mut requests) = tokio::sync::mpsc::channel::<Reload>(1);
-    let running = start(Site { reload: Some(reload), ..site(EveryMetric) });
+    let running = start(Site { reload, reloaders: Audience::Everybody, ..site(EveryMetric) });
     let answers = running.runtime.spawn(async move {
         for outcome in [Ok(()), Err("teams.yaml:14: unknown field".to_owned())] {
             requests.recv().await.expect("a request").send(outcome).expect("it is awaited");
@@ -205,7 +217,7 @@ impl Exposition for Nothing {
 }
 
 /// Says when its encoding begins, and then waits until it may go on.
-struct Slow(mpsc::Sender<()>, Mutex<mpsc::Receiver<()>>);
+pub struct Slow(mpsc::Sender<()>, Mutex<mpsc::Receiver<()>>);
 
 impl Exposition for Slow {
     fn rows(&self, metric: Metric, _: &mut Row<'_>) {
@@ -217,7 +229,7 @@ impl Exposition for Slow {
 }
 
 /// A slow site, what tells that a scrape has begun, and what lets it go on.
-fn slow_site() -> (Site, mpsc::Receiver<()>, mpsc::Sender<()>) {
+pub fn slow_site() -> (Site, mpsc::Receiver<()>, mpsc::Sender<()>) {
     let ((begun, begins), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
     (site(Slow(begun, Mutex::new(may_go_on))), begins, go_on)
 }
@@ -225,7 +237,7 @@ fn slow_site() -> (Site, mpsc::Receiver<()>, mpsc::Sender<()>) {
 #[test]
 fn a_slow_scrape_holds_up_nothing_but_scrapes_beyond_the_limit() {
     let (slow, begins, go_on) = slow_site();
-    let running = start(Site { scrapes: Some(Semaphore::new(1)), ..slow });
+    let running = start(Site { scrapes: Some(Arc::new(Semaphore::new(1))), ..slow });
     std::thread::scope(|scope| {
         let first = scope.spawn(|| running.ask("GET /metrics", ""));
         begins.recv_timeout(PATIENCE).expect("the first scrape begins");

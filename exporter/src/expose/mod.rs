@@ -2,14 +2,19 @@
 //!
 //! [`metrics`] is the table of everything exported, [`encode`] writes it in both text formats, [`publish`] keeps
 //! each writing of one snapshot, [`negotiate`] chooses among them, [`page`] is for people, [`processes`] for programs
-//! that ask who is on which GPU, and [`http`] serves it all. Nothing here samples, accounts or waits for the driver; the caller publishes a snapshot, scrapes read it.
+//! that ask who is on which GPU, and [`http`] serves it all, with what [`crate::web`] says of who may ask. Nothing here samples, accounts or waits for the driver; the caller publishes a snapshot, scrapes read it.
 
+mod connection;
+#[cfg(test)]
+mod door_tests;
 pub mod encode;
 #[cfg(test)]
 pub mod fixture;
 pub mod http;
 #[cfg(test)]
 mod http_tests;
+#[cfg(test)]
+mod limits_tests;
 pub mod metrics;
 pub mod negotiate;
 pub mod overview;
@@ -23,3 +28,4 @@ mod processes_tests;
 pub mod publish;
 pub mod routes;
 pub mod rows;
+mod seats;

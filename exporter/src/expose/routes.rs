@@ -9,7 +9,7 @@ use super::page;
 use super::processes::Listing;
 use super::processes_query::Query;
 use super::publish::{self, EncodeError, Published};
-use crate::account::occupant::Detail;
+use crate::web::door::Door;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -17,7 +17,8 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
 
 /// What the running exporter shows; it replaces the parts, requests read them.
 pub struct Live {
@@ -58,32 +59,65 @@ pub struct Site {
     /// The path of the metrics.
     pub telemetry_path: String,
     /// How many scrapes may run at once; `None` is no limit.
-    pub scrapes: Option<Semaphore>,
-    /// Who reloads the rules; `None` where reloading over HTTP is off.
-    pub reload: Option<mpsc::Sender<Reload>>,
-    /// Whether single processes are shown to whoever asks.
-    pub detail: Detail,
+    pub scrapes: Option<Arc<Semaphore>>,
+    /// Who reloads the rules.
+    pub reload: mpsc::Sender<Reload>,
+    /// Who may reload them.
+    pub reloaders: Audience,
+    /// To whom single processes are shown.
+    pub onlookers: Audience,
+    /// Who may ask at all.
+    pub door: Arc<Door>,
 }
 
-type Answer = Response<Full<Bytes>>;
+/// For whom something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Whoever asks.
+    Everybody,
+    /// Who has shown a password, or a certificate that was verified.
+    Authenticated,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// Somebody.
+    Anybody,
+    /// Somebody who has shown a password, or a certificate that was verified.
+    Authenticated,
+}
+
+impl Audience {
+    fn includes(self, caller: Caller) -> bool {
+        self == Self::Everybody || caller == Caller::Authenticated
+    }
+}
+
+/// What is answered: all of it at once.
+pub type Answer = Response<Full<Bytes>>;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
+/// How long Prometheus waits for a scrape, in seconds.
+const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
+/// How long a scrape may take where the scraper does not say how long it waits.
+const LONGEST_SCRAPE: Duration = Duration::from_secs(60);
 const PROCESSES: &str = "/api/v1/processes";
 /// The page needs its own style and nothing else.
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Answers one request.
-pub async fn respond<B>(site: &Site, request: &Request<B>) -> Answer {
+pub async fn respond<B>(site: &Site, caller: Caller, request: &Request<B>) -> Answer {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let writes = matches!(*request.method(), Method::POST | Method::PUT);
     match request.uri().path() {
         path if path == site.telemetry_path && reads => scrape(site, request.headers()).await,
-        "/" if reads => front_page(site),
+        "/" if reads => front_page(site, caller),
         "/-/healthy" if reads => text(StatusCode::OK, "wattribute is healthy\n"),
         "/-/ready" if reads => ready(site),
-        PROCESSES if reads => processes(site, request).await,
-        "/-/reload" if writes => reload(site).await,
+        PROCESSES if reads => processes(site, caller, request).await,
+        "/-/reload" if writes => reload(site, caller, request.headers()).await,
         "/-/reload" => not_allowed("POST, PUT"),
         "/" | "/-/healthy" | "/-/ready" | PROCESSES => not_allowed("GET, HEAD"),
         path if path == site.telemetry_path => not_allowed("GET, HEAD"),
@@ -101,13 +135,20 @@ fn ready(site: &Site) -> Answer {
 }
 
 async fn scrape(site: &Site, headers: &HeaderMap) -> Answer {
-    let Ok(_permit) = site.scrapes.as_ref().map(Semaphore::try_acquire).transpose() else {
+    let Ok(permit) = permit(site) else {
         return text(StatusCode::SERVICE_UNAVAILABLE, "too many scrapes at once: see --web.max-requests\n");
     };
     let offer = negotiate::format(&joined(headers, &header::ACCEPT));
     let compression = negotiate::compression(&joined(headers, &header::ACCEPT_ENCODING));
     let encoding = Encoding { format: offer.format, compression };
-    let body = match body(site.live.published.load_full(), encoding).await {
+    let making = body(site.live.published.load_full(), encoding, permit);
+    let Ok(made) = tokio::time::timeout(patience(headers), making).await else {
+        return text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the metrics could not be written in the scrape's time\n",
+        );
+    };
+    let body = match made {
         Ok(body) => body,
         Err(error) => {
             tracing::error!(%error, "a scrape failed");
@@ -122,36 +163,54 @@ async fn scrape(site: &Site, headers: &HeaderMap) -> Answer {
     answer
 }
 
+/// A place among those that may be served at once. It goes with the work, not with the client, who may hang up and ask
+/// again.
+fn permit(site: &Site) -> Result<Option<OwnedSemaphorePermit>, TryAcquireError> {
+    site.scrapes.as_ref().map(|scrapes| Arc::clone(scrapes).try_acquire_owned()).transpose()
+}
+
+/// How long a scrape may take: a little less than the scraper waits, if it says so.
+fn patience(headers: &HeaderMap) -> Duration {
+    let said = headers.get(SCRAPE_TIMEOUT).and_then(|value| value.to_str().ok()?.trim().parse::<f64>().ok());
+    let said = said.filter(|seconds| seconds.is_finite() && *seconds > 0.0);
+    said.map_or(LONGEST_SCRAPE, |seconds| Duration::from_secs_f64(seconds.min(60.0) * 0.9))
+}
+
 /// The bytes if they are there; else they are made where the making holds up no other request.
-async fn body(published: Arc<Published>, encoding: Encoding) -> Result<Bytes, EncodeError> {
+async fn body(
+    published: Arc<Published>,
+    encoding: Encoding,
+    permit: Option<OwnedSemaphorePermit>,
+) -> Result<Bytes, EncodeError> {
     if let Some(made) = published.made(encoding) {
         return made;
     }
-    let making = tokio::task::spawn_blocking(move || published.body(encoding));
+    let making = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        published.body(encoding)
+    });
     making.await.unwrap_or(Err(EncodeError))
 }
 
-/// Whether a request may see single processes: everybody if the flag says so. Who has shown a password or a certificate
-/// may too, once there are such.
-fn may_see_processes<B>(site: &Site, _request: &Request<B>) -> bool {
-    site.detail == Detail::Processes
-}
-
-async fn processes<B>(site: &Site, request: &Request<B>) -> Answer {
-    if !may_see_processes(site, request) {
-        return text(StatusCode::FORBIDDEN, "the processes API is not enabled: see --web.enable-processes\n");
+async fn processes<B>(site: &Site, caller: Caller, request: &Request<B>) -> Answer {
+    if !site.onlookers.includes(caller) {
+        return text(
+            StatusCode::FORBIDDEN,
+            "the processes API is not open to everybody: see --web.enable-processes and --web.config.file\n",
+        );
     }
     let query = match Query::parse(request.uri().query().unwrap_or_default()) {
         Ok(query) => query,
         Err(error) => return text(StatusCode::BAD_REQUEST, format!("{error}\n")),
     };
-    let Ok(_permit) = site.scrapes.as_ref().map(Semaphore::try_acquire).transpose() else {
+    let Ok(permit) = permit(site) else {
         return text(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once: see --web.max-requests\n");
     };
     let compression = negotiate::compression(&joined(request.headers(), &header::ACCEPT_ENCODING));
     let (listing, pid) = (site.live.listing.load_full(), query.pid);
     // Many processes take milliseconds, which are to hold up no other request.
     let making = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
         let made = listing.answer(&query).map_err(|error| error.to_string())?;
         let pack = |body: String| match compression {
             Compression::Identity => Ok(Bytes::from(body)),
@@ -181,13 +240,20 @@ async fn processes<B>(site: &Site, request: &Request<B>) -> Answer {
     answer
 }
 
-async fn reload(site: &Site) -> Answer {
-    let Some(reloader) = &site.reload else {
-        return text(StatusCode::FORBIDDEN, "reloading over HTTP is off: see --web.enable-lifecycle\n");
-    };
+async fn reload(site: &Site, caller: Caller, headers: &HeaderMap) -> Answer {
+    if !site.reloaders.includes(caller) {
+        return text(
+            StatusCode::FORBIDDEN,
+            "reloading is not open to everybody: see --web.enable-lifecycle and --web.config.file\n",
+        );
+    }
+    // A browser sends the password that it remembers for whatever page makes it ask.
+    if headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none") {
+        return text(StatusCode::FORBIDDEN, "not reloaded: another site's page asked for it\n");
+    }
     let (reload, outcome) = oneshot::channel();
     // Where nobody receives any more, the request is dropped, and its outcome says so.
-    drop(reloader.send(reload).await);
+    drop(site.reload.send(reload).await);
     match outcome.await {
         Ok(Ok(())) => text(StatusCode::OK, "reloaded\n"),
         Ok(Err(why)) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("not reloaded: {why}\n")),
@@ -195,8 +261,12 @@ async fn reload(site: &Site) -> Answer {
     }
 }
 
-fn front_page(site: &Site) -> Answer {
-    let html = page::render(&site.live.overview.load(), site.live.readiness(), &site.telemetry_path);
+fn front_page(site: &Site, caller: Caller) -> Answer {
+    let mut overview = site.live.overview.load_full();
+    if overview.processes.is_some() && !site.onlookers.includes(caller) {
+        overview = Arc::new(Overview { processes: None, ..(*overview).clone() });
+    }
+    let html = page::render(&overview, site.live.readiness(), &site.telemetry_path);
     let mut answer = answer(StatusCode::OK, "text/html; charset=utf-8", html);
     set(&mut answer, header::CONTENT_SECURITY_POLICY, PAGE_POLICY);
     set(&mut answer, header::REFERRER_POLICY, "no-referrer");
@@ -209,7 +279,8 @@ fn not_allowed(methods: &'static str) -> Answer {
     answer
 }
 
-fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+/// An answer in plain text.
+pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     answer(status, TEXT, body)
 }
 

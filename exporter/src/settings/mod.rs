@@ -3,6 +3,7 @@
 //! Pure: it opens and resolves nothing. All errors of a command line are reported at once.
 
 use crate::cli;
+use crate::expose::routes::Audience;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,16 +44,27 @@ pub struct Serve {
 /// What is served where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Web {
-    /// `host:port`, `[IPv6]:port` or `:port`; at least one, none twice.
-    pub listen_addresses: Vec<String>,
     /// The path of the metrics; begins with a slash and is no other page's.
     pub telemetry_path: String,
     /// How many scrapes may run at once; `None` is no limit.
     pub max_requests: Option<usize>,
-    /// Whether the rules can be reloaded over HTTP.
-    pub enable_lifecycle: bool,
-    /// Whether single processes are shown over HTTP.
-    pub enable_processes: bool,
+    /// Where requests come in.
+    pub listen: Listen,
+    /// The file about TLS, passwords, headers and the rate limit, if there is one.
+    pub config_file: Option<PathBuf>,
+    /// Who may reload the rules over HTTP.
+    pub reloaders: Audience,
+    /// To whom single processes are shown over HTTP.
+    pub onlookers: Audience,
+}
+
+/// Where requests come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// `host:port`, `[IPv6]:port` or `:port`; at least one, none twice.
+    Addresses(Vec<String>),
+    /// The sockets that systemd passes.
+    Systemd,
 }
 
 /// Where the readings come from.
@@ -143,11 +155,17 @@ impl Serve {
         };
         Ok(Self {
             web: Web {
-                listen_addresses: typed.listen_addresses,
+                listen: if typed.systemd_socket {
+                    Listen::Systemd
+                } else {
+                    Listen::Addresses(typed.listen_addresses)
+                },
                 telemetry_path: typed.telemetry_path,
                 max_requests: Some(typed.max_requests).filter(|limit| *limit > 0),
-                enable_lifecycle: typed.enable_lifecycle,
-                enable_processes: typed.enable_processes,
+                config_file: Some(PathBuf::from(typed.config_file))
+                    .filter(|file| !file.as_os_str().is_empty()),
+                reloaders: audience(typed.enable_lifecycle),
+                onlookers: audience(typed.enable_processes),
             },
             rules_files: typed.rules_files,
             sample_interval: typed.sample_interval,
@@ -171,6 +189,10 @@ impl Serve {
             log: Log { level: typed.log_level, format: typed.log_format },
         })
     }
+}
+
+fn audience(is_enabled: bool) -> Audience {
+    if is_enabled { Audience::Everybody } else { Audience::Authenticated }
 }
 
 /// Whether the GPUs can be read so often.

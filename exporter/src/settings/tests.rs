@@ -19,8 +19,8 @@ fn nothing_typed_is_enough() {
     assert_eq!(settings.source, Source::Nvml { library: None });
     assert_eq!(settings.exposition_delay, Duration::from_secs(60));
     assert_eq!(settings.web.max_requests, Some(40));
-    assert!(!settings.web.enable_lifecycle && settings.state_dir.is_none());
-    assert!(!settings.web.enable_processes);
+    assert!(settings.web.config_file.is_none() && settings.state_dir.is_none());
+    assert_eq!([settings.web.reloaders, settings.web.onlookers], [Audience::Authenticated; 2]);
 }
 
 #[test]
@@ -32,7 +32,11 @@ fn what_is_typed_is_taken() {
     let settings = settings.expect("they fit together");
     assert_eq!(settings.source, Source::Nvml { library: Some("/x.so".into()) });
     assert_eq!(settings.web.max_requests, None);
-    assert!(settings.web.enable_lifecycle && settings.web.listen_addresses.len() == 3);
+    assert_eq!(settings.web.reloaders, Audience::Everybody);
+    assert_eq!(
+        settings.web.listen,
+        Listen::Addresses(["[::1]:1", ":2", "localhost:3"].map(Into::into).into())
+    );
 }
 
 #[test]

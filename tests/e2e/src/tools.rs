@@ -11,13 +11,17 @@ const PACKAGES: &[(&str, &str)] = &[
     ("prometheus", "prometheus"),
     ("promtool", "prometheus"),
     ("victoria-metrics", "victoria-metrics"),
+    ("curl", "curl"),
     ("gzip", "gzip"),
     ("munged", "munge"),
+    ("openssl", "openssl"),
+    ("prometheus-node-exporter", "prometheus-node-exporter"),
     ("sbatch", "slurm-wlm"),
     ("scancel", "slurm-wlm"),
     ("setpriv", "util-linux"),
     ("slurmctld", "slurm-wlm"),
     ("slurmd", "slurm-wlm"),
+    ("systemd-socket-activate", "systemd"),
     ("unshare", "util-linux"),
 ];
 
