@@ -19,6 +19,8 @@ const PAGES: &[&str] = &[
     "docs/api.md",
     "docs/captures.md",
     "docs/driver.md",
+    "docs/install.md",
+    "docs/kubernetes.md",
     "docs/money.md",
     "docs/runbooks.md",
     "examples/monitoring/README.md",
@@ -26,7 +28,8 @@ const PAGES: &[&str] = &[
     "tests/pictures/README.md",
 ];
 /// Where files may be that a page names without saying where.
-const FOLDERS: &[&str] = &["attribution", "dashboards", "docs", "examples", "exporter", "rules", "tests"];
+const FOLDERS: &[&str] =
+    &["attribution", "dashboards", "docs", "examples", "exporter", "packaging", "rules", "tests"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace").to_owned()
