@@ -87,7 +87,7 @@ fn files_in_etc_are_kept_on_upgrade() {
 
 #[test]
 fn the_scripts_are_programs_with_the_place_for_the_units() {
-    for name in ["postinst", "postrm", "build"] {
+    for name in ["postrm", "build"] {
         let path = root().join("packaging/debian").join(name);
         let mode = fs::metadata(&path).expect(name).permissions().mode();
         assert_eq!(mode & 0o111, 0o111, "{name}");
@@ -96,9 +96,20 @@ fn the_scripts_are_programs_with_the_place_for_the_units() {
 }
 
 #[test]
+fn version_and_licence_are_the_workspaces() {
+    let version = format!("wattribute ({}-1) ", env!("CARGO_PKG_VERSION"));
+    assert!(read("debian/changelog").starts_with(&version), "packaging/debian/changelog: {version}");
+    let licence = fs::read_to_string(root().join("LICENSE-MIT")).expect("the licence");
+    let words =
+        |text: &str| text.split_whitespace().filter(|word| *word != ".").collect::<Vec<_>>().join(" ");
+    let (_, licence) = licence.split_once("Permission").expect("its text");
+    assert!(words(&read("debian/copyright")).contains(&words(licence)));
+}
+
+#[test]
 fn only_the_service_is_a_unit_by_itself() {
     // cargo-deb installs and enables every unit in this folder.
-    let units = ["service", "socket", "timer", "path", "tmpfile"];
+    let units = ["service", "socket", "timer", "path", "target", "mount", "tmpfile"];
     let files = matches("../packaging/systemd/*");
     let found: Vec<&String> =
         files.iter().filter(|name| units.iter().any(|unit| name.ends_with(&format!(".{unit}")))).collect();

@@ -40,7 +40,7 @@ fn files(folder: &str) -> Vec<String> {
 /// The documents of a YAML file of `packaging/`.
 #[track_caller]
 fn documents(path: &str) -> Vec<Value> {
-    let parse = |text: &str| serde_yaml::from_str(text).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let parse = |text: &str| serde_yaml::from_str(text).expect(path);
     read(path).split("\n---\n").map(parse).collect()
 }
 
