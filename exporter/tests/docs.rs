@@ -20,7 +20,6 @@ const PAGES: &[&str] = &[
     "docs/captures.md",
     "docs/driver.md",
     "docs/install.md",
-    "docs/kubernetes.md",
     "docs/money.md",
     "docs/runbooks.md",
     "examples/monitoring/README.md",

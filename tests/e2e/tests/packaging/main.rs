@@ -29,7 +29,6 @@ fn read(name: &str) -> String {
 /// What a program prints, both ways; whether it succeeded.
 #[track_caller]
 fn said(command: &mut Command) -> (bool, String) {
-    let Output { status, stdout, stderr } =
-        command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let Output { status, stdout, stderr } = command.output().expect("the program runs");
     (status.success(), [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat())
 }
