@@ -15,6 +15,7 @@ mod identify;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod log;
+mod manual;
 mod money;
 mod publish;
 mod reload;
@@ -56,6 +57,8 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "report")]
         Some(Command::Verify(typed)) => report::verify(&typed),
         Some(Command::Render(render)) => money::command::render(&render),
+        Some(Command::Completions(typed)) => manual::complete(&typed),
+        Some(Command::Manual(typed)) => manual::write(&typed),
         Some(Command::Serve(typed)) => run(*typed),
         None => run(cli.serve),
     }

@@ -6,6 +6,11 @@ use clap::{Args, ValueEnum};
 
 /// What to explain.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples, for a process that runs, and for one that might:
+  wattribute explain --pid 4711 --rules.file /etc/wattribute/rules.d
+  echo '{user: emmy, comm: python3}' > emmy.yaml
+  wattribute explain --process emmy.yaml --rules.file /etc/wattribute/rules.d")]
 pub struct Explain {
     #[command(flatten)]
     pub subject: Subject,
@@ -55,7 +60,7 @@ pub enum ColorChoice {
 #[derive(Args, Clone, Debug)]
 #[group(required = true, multiple = false)]
 pub struct Subject {
-    /// A process of this machine
+    /// The number of a process on this machine
     #[arg(long = "pid", value_name = "PID")]
     pub pid: Option<u32>,
     /// A file that describes a process as `process:` in a rules file's test does

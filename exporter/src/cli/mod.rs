@@ -4,6 +4,7 @@
 //! [`crate::settings`]; the help texts are the manual.
 
 mod explain;
+mod manual;
 mod render;
 #[cfg(feature = "report")]
 mod report;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use explain::{ColorChoice, Explain, ReportFormat};
+pub use manual::{Completions, Manual};
 pub use render::{Render, Writing};
 #[cfg(feature = "report")]
 pub use report::{Access, BillFormat, Differences, Report, Verify};
@@ -26,10 +28,16 @@ pub use serve::{LogFormat, LogLevel, Serve};
 #[command(after_help = "\
 Without a subcommand, wattribute serves. Each flag of `serve` can be set by the environment variable shown with \
 it; what is typed goes first. SIGHUP reloads the rules, SIGUSR1 lets go of the GPUs (for a reset), SIGUSR2 takes \
-them again, SIGTERM stops. Try it without a GPU:
+them again, SIGTERM stops. The exit status is 0, 1 for what failed, or 2 for what cannot be meant.
 
+Try it without a GPU:
   wattribute --source demo
-  curl localhost:19288/metrics")]
+  curl localhost:19288/metrics
+
+On a machine with GPUs, from nothing:
+  wattribute check --strict teams.yaml
+  wattribute serve --rules.file teams.yaml --state.dir /var/lib/wattribute
+  wattribute explain --pid 4711 --rules.file teams.yaml")]
 pub struct Cli {
     /// What to do; nothing is `serve`.
     #[command(subcommand)]
@@ -64,10 +72,20 @@ pub enum Command {
     /// They are recorded as they hold: a new price begins on its day and never reprices the past. docs/money.md has the
     /// formats.
     Render(Render),
+    /// Write what a shell needs to complete this command line, to standard output
+    ///
+    /// For bash: wattribute completions bash > /usr/share/bash-completion/completions/wattribute
+    Completions(Completions),
+    /// Write the manual pages, one for each command
+    Manual(Manual),
 }
 
 /// What to record.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Example, ten minutes of this machine, and their replay:
+  wattribute record --out capture --duration 10m
+  wattribute serve --source capture --rules.file teams.yaml")]
 pub struct Record {
     /// Folder to write the capture to; it must not exist
     #[arg(long = "out", value_name = "DIR", required = true)]
@@ -96,6 +114,9 @@ pub struct Record {
 
 /// What to check.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Example, before rules are in force:
+  wattribute check --strict /etc/wattribute/rules.d && systemctl reload wattribute")]
 pub struct Check {
     /// Rules files, or folders of which all *.yaml count, in the order of their names; together they are one
     /// set of rules

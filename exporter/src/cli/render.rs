@@ -8,6 +8,11 @@ use crate::money::Year;
 
 /// What to render, and where to.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Example, for a Prometheus that reads /etc/prometheus/rules:
+  wattribute render --prices prices.yaml --budgets budgets.yaml \\
+      --out /etc/prometheus/rules
+  promtool check rules /etc/prometheus/rules/*.yaml")]
 pub struct Render {
     /// What electricity, hardware and carbon cost
     #[arg(long = "prices", value_name = "FILE", default_value = "rules/prices.yaml")]

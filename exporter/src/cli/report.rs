@@ -10,9 +10,11 @@ use super::duration;
 /// What to bill.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-Example:
-  wattribute report --prometheus http://localhost:9090 --month 2026-11 --prices rules/prices.yaml
-  wattribute report --prometheus http://localhost:9090 --month 2026-11 --prices rules/prices.yaml --out bills/2026-11")]
+Examples, to look at a month and to file it:
+  wattribute report --prometheus http://localhost:9090 --month 2026-11 \\
+      --prices prices.yaml
+  wattribute report --prometheus http://localhost:9090 --month 2026-11 \\
+      --prices prices.yaml --out bills/2026-11 --previous bills/2026-10")]
 pub struct Report {
     #[command(flatten)]
     pub access: Access,
@@ -68,7 +70,7 @@ pub struct Report {
     /// An ed25519 key in PKCS #8 (openssl genpkey -algorithm ed25519), to sign the manifest with
     #[arg(long = "sign-key", value_name = "FILE", help_heading = "Output", requires = "out")]
     pub sign_key: Option<PathBuf>,
-    /// Name the label by which GPUs are summed as nodes
+    /// The label by which GPUs are summed as nodes
     #[arg(long = "node-label", value_name = "LABEL", default_value = "instance", help_heading = "Output")]
     pub node_label: String,
 
@@ -155,6 +157,9 @@ pub enum BillFormat {
 
 /// What to verify.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Example, of a year's chain:
+  wattribute verify bills/2026-*")]
 pub struct Verify {
     /// Folders of reports, the oldest first; each must name the one before
     #[arg(value_name = "DIR", required = true)]

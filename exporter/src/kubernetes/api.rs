@@ -72,7 +72,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(what) => f.write_str(what),
-            Self::Denied(status) => write!(f, "{status}: let the service account get, list and watch pods"),
+            Self::Denied(status) => write!(f, "{status}: let the service account list and watch pods"),
             Self::Malformed(what) => write!(f, "the answer makes no sense ({what})"),
             Self::Gone => f.write_str("the changes since then are gone"),
         }

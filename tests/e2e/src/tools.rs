@@ -8,6 +8,8 @@ use std::{env, thread};
 /// Debian's packages of the programs that the tests use.
 const PACKAGES: &[(&str, &str)] = &[
     ("amtool", "prometheus-alertmanager"),
+    ("ldd", "libc-bin"),
+    ("man", "man-db"),
     ("prometheus", "prometheus"),
     ("promtool", "prometheus"),
     ("victoria-metrics", "victoria-metrics"),
@@ -21,7 +23,9 @@ const PACKAGES: &[(&str, &str)] = &[
     ("setpriv", "util-linux"),
     ("slurmctld", "slurm-wlm"),
     ("slurmd", "slurm-wlm"),
+    ("systemd-analyze", "systemd"),
     ("systemd-socket-activate", "systemd"),
+    ("systemd-sysusers", "systemd"),
     ("unshare", "util-linux"),
 ];
 

@@ -52,6 +52,8 @@ struct State {
     refusal: Option<StatusCode>,
     lists: usize,
     watches: usize,
+    /// Requests for anything but the pods of the node.
+    strays: usize,
 }
 
 impl ApiServer {
@@ -74,6 +76,7 @@ impl ApiServer {
             refusal: None,
             lists: 0,
             watches: 0,
+            strays: 0,
         });
         let runtime = crate::runtime();
         let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).expect("a port");
@@ -145,6 +148,12 @@ impl ApiServer {
         let state = self.state.borrow();
         [state.lists, state.watches]
     }
+
+    /// How often anything else was asked for, which is refused.
+    #[must_use]
+    pub fn strays(&self) -> usize {
+        self.state.borrow().strays
+    }
 }
 
 impl Drop for ApiServer {
@@ -209,6 +218,9 @@ async fn answer(
     let token = request.headers().get("authorization").and_then(|value| value.to_str().ok());
     let is_right = request.uri().path() == "/api/v1/pods"
         && parameter("fieldSelector").is_some_and(|selector| selector == format!("spec.nodeName%3D{NODE}"));
+    if !is_right {
+        state.send_modify(|state| state.strays += 1);
+    }
     let refusal = state.borrow().refusal;
     let status = match refusal {
         Some(status) => status,

@@ -4,9 +4,12 @@
 
 mod world;
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use fake_kube::{Container, Kubelet, Manner, Pod};
+use serde_yaml::Value;
 use wattribute_e2e::{Sample, Scrape, device_mj, eventually, team_mj};
 use world::{Node, SOON, World, failures};
 
@@ -64,6 +67,30 @@ fn the_namespace_of_a_pod_pays_for_its_processes() {
     assert!(scrape.millijoules("wattribute_rule_energy_joules_total", &rule) > Some(0));
     let workload = [("workload", "pod:speech-prod/train")];
     assert_eq!(scrape.find("wattribute_workload_energy_joules_total", &workload).len(), 1);
+}
+
+/// A file of the base for kustomize.
+fn base(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/kubernetes/base");
+    fs::read_to_string(folder.join(name)).expect(name)
+}
+
+#[test]
+fn the_role_that_ships_allows_what_is_asked_and_no_more_and_the_rules_bill_namespaces() {
+    let pod = Pod::numbered(1, "speech-prod", "train");
+    let node = Node::new("kube-role", 1).api(std::slice::from_ref(&pod)).process(&pod, 0);
+    let mut world = node.start(&base("rules.yaml"), LONG_DELAY);
+    world.until_pays("speech-prod");
+    world.until("pods are watched", |world, _| world.api().asked()[1] > 0);
+    let account = base("account.yaml");
+    let mut documents =
+        account.split("\n---\n").map(|text| serde_yaml::from_str::<Value>(text).expect("YAML"));
+    let role = documents.find(|document| document["kind"].as_str() == Some("ClusterRole")).expect("a role");
+    let allowed: Value =
+        serde_yaml::from_str("[{apiGroups: [''], resources: [pods], verbs: [list, watch]}]").expect("YAML");
+    assert_eq!(role["rules"], allowed);
+    assert!(world.api().asked()[0] > 0);
+    assert_eq!(world.api().strays(), 0);
 }
 
 #[test]
