@@ -9,6 +9,7 @@ mod cli;
 mod clock;
 mod commands;
 mod demo;
+mod doctor;
 mod explain;
 mod expose;
 mod identify;
@@ -16,6 +17,7 @@ mod identify;
 mod kubernetes;
 mod log;
 mod money;
+mod program;
 mod publish;
 mod reload;
 #[cfg(feature = "report")]
@@ -42,6 +44,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Some(Command::Check(check)) => commands::check(&check),
+        Some(Command::Doctor(typed)) => doctor::doctor(&typed),
         Some(Command::Explain(explain)) => explain::explain(&explain),
         Some(Command::Record(typed)) => match capture::Record::check(typed) {
             Ok(settings) => {

@@ -225,7 +225,7 @@ fn with_slurm(
 }
 
 /// What is wrong with the driver, in words for a person.
-fn problem(error: &NvmlError) -> String {
+pub fn problem(error: &NvmlError) -> String {
     match error {
         NvmlError::LibloadingError(error) => format!("the driver's library cannot be loaded ({error})"),
         NvmlError::LibRmVersionMismatch => {

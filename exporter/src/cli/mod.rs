@@ -3,6 +3,7 @@
 //! Every default is named here and nowhere else. Whether the values make sense together is decided in
 //! [`crate::settings`]; the help texts are the manual.
 
+mod doctor;
 mod explain;
 mod render;
 #[cfg(feature = "report")]
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use doctor::Doctor;
 pub use explain::{ColorChoice, Explain, ReportFormat};
 pub use render::{Render, Writing};
 #[cfg(feature = "report")]
@@ -48,6 +50,11 @@ pub enum Command {
     Check(Check),
     /// Say which rule a process matches, and why the others do not
     Explain(Explain),
+    /// Look at everything that `serve` needs, and say what to do
+    ///
+    /// Takes the flags of `serve`, changes nothing, and exits with 1 if the exporter would not start or would account
+    /// nothing that is right.
+    Doctor(Box<Doctor>),
     /// Write what NVML and /proc say, as a capture that `serve --source` replays
     ///
     /// Users, groups, hosts, paths, units, containers and the uuids of GPUs are replaced by pseudonyms, command lines

@@ -51,6 +51,11 @@ impl Driver {
         self.0.device_by_index(index)?.uuid()
     }
 
+    /// Whether the driver keeps the GPU open while nobody uses it.
+    pub fn is_persistent(&self, index: u32) -> Result<bool, NvmlError> {
+        self.0.device_by_index(index)?.is_in_persistent_mode()
+    }
+
     /// The body of the sampling thread of one GPU, which had this index when it was found. One that cannot be opened is
     /// tried again until it can.
     pub fn drive<E: From<Event>>(&self, (index, uuid): (u32, &str), ticks: &Ticks<E>) -> Ending {
