@@ -41,7 +41,12 @@ use cli::{Cli, Command};
 
 /// Runs the command that the command line names; the exit status is 0, 1 for what failed, or 2 for what cannot be meant.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => return fail(&cli::in_a_line(&error.to_string()), 2),
+        // Help, or the version.
+        Err(answer) => answer.exit(),
+    };
     match cli.command {
         Some(Command::Check(check)) => commands::check(&check),
         Some(Command::Doctor(typed)) => doctor::doctor(&typed),

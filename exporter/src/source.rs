@@ -57,7 +57,9 @@ impl Gpus {
             settings::Source::Capture(path) => {
                 let capture = Capture::open(path)?;
                 if !capture.is_complete {
-                    tracing::warn!("the capture has no end: its recorder was killed");
+                    tracing::warn!(
+                        "the capture has no end, since its recorder was killed: what there is is replayed"
+                    );
                 }
                 return Ok(Self::Capture(Replay::new(capture)));
             }

@@ -64,6 +64,10 @@ pub enum Part {
 }
 
 impl Part {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Stat, Self::Status, Self::Exe, Self::Cmdline, Self::Cgroup, Self::Environ, Self::Names];
+
     /// Its name, as in the metric that counts failures.
     #[must_use]
     pub fn name(self) -> &'static str {

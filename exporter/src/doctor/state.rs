@@ -73,9 +73,7 @@ fn kept(folder: &Path) -> Finding {
 fn disk(folder: &Path) -> Vec<Finding> {
     let existing = folder.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
     let mut findings = Vec::new();
-    let kind = statfs(existing)
-        .ok()
-        .and_then(|disk| PASSING.iter().find(|(magic, _)| disk.f_type == *magic));
+    let kind = statfs(existing).ok().and_then(|disk| PASSING.iter().find(|(magic, _)| disk.f_type == *magic));
     if let Some((_, name)) = kind {
         let found = format!("{} is on {name}: it may not last", existing.display());
         findings.push(Finding::warning(

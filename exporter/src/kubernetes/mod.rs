@@ -205,7 +205,8 @@ impl Office {
         for name in now.iter().filter(|name| !known.contains(name)) {
             tracing::warn!(
                 name,
-                "a device of a pod is not named by its UUID: nobody can be sure which GPU it is"
+                "a device of a pod is not named by its UUID, and nobody can be sure which GPU it is: see \
+                 deviceIDStrategy of the device plugin"
             );
             self.miss("kubelet_unknown_device");
         }

@@ -66,6 +66,7 @@ impl Driver {
             let card = opened.value().and_then(|device| Some((card(&device, index, &mut log)?, device)));
             let calls = log.take();
             let gone = ticks::gone(&calls);
+            let error = calls.iter().rev().find_map(|call| call.error).unwrap_or("unknown");
             ticks.send(Event::Called(calls));
             if let Some((card, device)) = card {
                 return ticks.drive(card, &mut NvmlSampler::new(&device, log));
@@ -74,7 +75,11 @@ impl Driver {
                 return Ending::DriverGone(why);
             }
             if attempts == 0 {
-                tracing::error!(gpu = index, "this gpu cannot be opened and is not accounted: trying again");
+                tracing::error!(
+                    gpu = index,
+                    error,
+                    "this gpu cannot be opened and is not accounted: trying again; see dmesg for NVRM and Xid"
+                );
             }
             attempts += 1;
             log = Log::default();
