@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use wattribute::meter::Counter;
 use wattribute::procfs::{ReadError, Reader};
 
-use super::finding::{Finding, Outcome};
+use super::finding::{Finding, Outcome, count};
 use super::patience::{self, within};
 use crate::sample::nvml::Driver;
 use crate::sample::{Card, Event, Mig, Sample, Ticks};
@@ -37,7 +37,7 @@ pub fn examine(settings: &Serve) -> Vec<Finding> {
         let count = driver.count()?;
         Ok((driver, count))
     });
-    let (driver, count) = match opened {
+    let (driver, number) = match opened {
         None => {
             let found = format!("{name}: it hangs: not open within {OPENING:?}");
             return vec![Finding::failure("driver", found, HANGS)];
@@ -56,7 +56,7 @@ pub fn examine(settings: &Serve) -> Vec<Finding> {
         Some(Ok(opened)) => opened,
     };
     let until = Instant::now() + SAMPLING;
-    let sampling = (0..count).map(|index| {
+    let sampling = (0..number).map(|index| {
         let driver = driver.clone();
         patience::begin(move || Gpu::ask(&driver, index, until))
     });
@@ -66,7 +66,7 @@ pub fn examine(settings: &Serve) -> Vec<Finding> {
     let gpus: Vec<Gpu> = heard.collect();
     let version = gpus.iter().find_map(|gpu| Some(&gpu.card.as_ref()?.driver_version));
     let version = version.map_or("of unknown version", |version| version.as_str());
-    let mut findings = vec![Finding::ok("driver", format!("{name}: driver {version}, {count} GPUs"))];
+    let mut findings = vec![Finding::ok("driver", format!("{name}: driver {version}, {}", gpus_of(number)))];
     findings.extend(gpus.iter().zip(0..).map(|(gpu, index)| gpu.judge(index)));
     findings.extend(processes(&gpus, &settings.machine.procfs));
     findings
@@ -76,10 +76,14 @@ pub fn examine(settings: &Serve) -> Vec<Finding> {
 fn simulated(settings: &Serve) -> Finding {
     match Gpus::open(&settings.source, &settings.machine) {
         Ok(gpus) => {
-            Finding::ok("driver", format!("not needed: {} GPUs of the {}", gpus.count(), gpus.name()))
+            Finding::ok("driver", format!("not needed: {} of the {}", gpus_of(gpus.count()), gpus.name()))
         }
         Err(error) => Finding::failure("driver", error, "see --source"),
     }
+}
+
+fn gpus_of(number: u32) -> String {
+    count(usize::try_from(number).unwrap_or(usize::MAX), "GPU", "GPUs")
 }
 
 /// What a GPU said.
@@ -188,7 +192,7 @@ fn energy(sample: &Sample) -> Point {
 
 fn list(sample: &Sample) -> Point {
     Some(match sample.processes.as_ref().map(|processes| &processes.running) {
-        Some(Some(running)) => (Outcome::Ok, format!("{} processes", running.len()), ""),
+        Some(Some(running)) => (Outcome::Ok, count(running.len(), "process", "processes"), ""),
         Some(None) => {
             let advice =
                 "only allocations by a scheduler can hold it: without them its energy is unattributed";
@@ -205,7 +209,11 @@ fn utilization(sample: &Sample) -> Point {
         } else {
             "memory and slices"
         };
-        return Some((Outcome::Ok, format!("MIG: {} instances, split by {basis}", instances.len()), ""));
+        return Some((
+            Outcome::Ok,
+            format!("MIG: {}, split by {basis}", count(instances.len(), "instance", "instances")),
+            "",
+        ));
     }
     let processes = sample.processes.as_ref()?;
     Some(match (&processes.running, &processes.utilization) {

@@ -25,6 +25,11 @@ pub struct Finding {
     pub advice: Option<String>,
 }
 
+/// So many of something, in words.
+pub fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 impl Finding {
     pub fn ok(check: &'static str, found: impl Into<String>) -> Self {
         Self { check, outcome: Outcome::Ok, found: found.into(), advice: None }

@@ -1,6 +1,6 @@
 //! The rules files: whether they load, what the lint says of them, and whether their own tests hold.
 
-use super::finding::Finding;
+use super::finding::{Finding, count};
 use crate::rules_file;
 use crate::settings::{Serve, Source};
 
@@ -29,10 +29,11 @@ pub fn examine(settings: &Serve) -> Vec<Finding> {
             )];
         }
     };
-    let count = format!("{} rules, {} tests", rules.rule_count(), rules.test_count());
+    let held =
+        [count(rules.rule_count(), "rule", "rules"), count(rules.test_count(), "test", "tests")].join(", ");
     let failures: Vec<String> = rules.check().iter().map(ToString::to_string).collect();
     if !failures.is_empty() {
-        let found = format!("{count}: {} fail\n{}", failures.len(), failures.join("\n"));
+        let found = format!("{held}: {} fail\n{}", failures.len(), failures.join("\n"));
         return vec![Finding::failure(
             CHECK,
             found,
@@ -41,9 +42,10 @@ pub fn examine(settings: &Serve) -> Vec<Finding> {
     }
     let warnings = rules.lint();
     if warnings.is_empty() {
-        return vec![Finding::ok(CHECK, format!("{count}: all hold"))];
+        return vec![Finding::ok(CHECK, format!("{held}: all hold"))];
     }
     let shown: Vec<String> = warnings.iter().take(SHOWN).map(ToString::to_string).collect();
-    let found = format!("{count}: all hold, {} warnings\n{}", warnings.len(), shown.join("\n"));
+    let found =
+        format!("{held}: all hold, {}\n{}", count(warnings.len(), "warning", "warnings"), shown.join("\n"));
     vec![Finding::warning(CHECK, found, "see them all: wattribute check FILE; what they mean: docs/rules.md")]
 }

@@ -4,7 +4,7 @@ use std::env;
 
 use wattribute::rules::RuleSet;
 
-use super::finding::Finding;
+use super::finding::{Finding, count};
 use crate::settings::{Schedulers, Serve, Source};
 use crate::slurm::{self, Scontrol};
 use crate::{rules_file, settings};
@@ -56,7 +56,7 @@ fn slurm(rules: &RuleSet) -> Vec<Finding> {
     };
     let mut findings = configured(&configuration);
     findings.push(match scontrol.list() {
-        Some(jobs) => Finding::ok("Slurm", format!("{} jobs are on this node", jobs.len())),
+        Some(jobs) => Finding::ok("Slurm", format!("{} on this node", count(jobs.len(), "job", "jobs"))),
         None => Finding::failure(
             "Slurm",
             "it does not list the jobs of this node: what they hold is not known",
@@ -103,7 +103,9 @@ fn job_mapping(schedulers: &Schedulers) -> Option<Finding> {
     let folder = schedulers.slurm_job_mapping.as_ref()?;
     let place = folder.display();
     Some(match std::fs::read_dir(folder) {
-        Ok(files) => Finding::ok("job mapping", format!("{place}: {} files", files.count())),
+        Ok(files) => {
+            Finding::ok("job mapping", format!("{place}: {}", count(files.count(), "file", "files")))
+        }
         Err(error) => {
             let advice = "let Slurm's prolog make it, readable for this user: --slurm.job-mapping-dir";
             Finding::failure("job mapping", format!("{place}: {error}"), advice)
@@ -115,7 +117,7 @@ fn job_mapping(schedulers: &Schedulers) -> Option<Finding> {
 mod kubernetes {
     use std::time::Duration;
 
-    use super::{Finding, RuleSet, env, settings};
+    use super::{Finding, RuleSet, count, env, settings};
     use crate::kubernetes::api::{Memory, Server};
     use crate::kubernetes::{is_wanted, kubelet};
 
@@ -141,13 +143,15 @@ mod kubernetes {
 
     async fn kubelet(machine: &settings::Machine, settings: &settings::Kubernetes) -> Finding {
         let socket = settings.pod_resources_socket.display();
-        let is_pod = env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+        let is_pod = env::var_os("KUBERNETES_SERVICE_HOST").is_some_and(|host| !host.is_empty());
         match kubelet::ask(&settings.pod_resources_socket, &machine.procfs).await {
             Ok(holdings) => {
                 let unsure: Vec<&str> =
                     holdings.iter().flat_map(|one| &one.unsure).map(String::as_str).collect();
-                let found =
-                    format!("{socket}: answers PodResources v1, {} containers hold GPUs", holdings.len());
+                let found = format!(
+                    "{socket}: answers PodResources v1; with GPUs: {}",
+                    count(holdings.len(), "container", "containers")
+                );
                 if unsure.is_empty() {
                     return Finding::ok("kubelet", found);
                 }
@@ -184,7 +188,10 @@ mod kubernetes {
             Err(what) => return Finding::failure(CHECK, what, "see docs/kubernetes.md"),
         };
         match tokio::time::timeout(PATIENCE, server.list(Memory::Server)).await {
-            Ok(Ok(list)) => Finding::ok(CHECK, format!("it lists {} pods on this node", list.items.len())),
+            Ok(Ok(list)) => Finding::ok(
+                CHECK,
+                format!("on this node it lists {}", count(list.items.len(), "pod", "pods")),
+            ),
             Ok(Err(failure)) => Finding::failure(
                 CHECK,
                 failure.to_string(),

@@ -49,13 +49,12 @@ pub enum Standing {
 /// Why it could not.
 pub fn look(folder: &Path) -> io::Result<Standing> {
     let existing = folder.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
+    if !existing.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
     access(existing, Access::WRITE_OK | Access::EXEC_OK)?;
     if existing != folder {
-        return if existing.is_dir() {
-            Ok(Standing::Missing)
-        } else {
-            Err(io::ErrorKind::NotADirectory.into())
-        };
+        return Ok(Standing::Missing);
     }
     match OpenOptions::new().write(true).open(folder.join(LOCK)) {
         Err(error) => not_there(error).map(|()| Standing::Free),
@@ -162,6 +161,19 @@ mod tests {
         state.write("one").unwrap();
         state.write("two").unwrap();
         assert_eq!(state.read().unwrap().as_deref(), Some("two"));
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn a_look_leaves_nothing_behind_and_sees_who_has_it() {
+        let path = folder("look");
+        assert_eq!(look(&path).unwrap(), Standing::Missing);
+        assert!(!path.exists());
+        let held = StateDir::open(&path).unwrap();
+        assert_eq!(look(&path).unwrap(), Standing::Taken);
+        drop(held);
+        assert_eq!(look(&path).unwrap(), Standing::Free);
+        assert_eq!(look(&path.join("lock/below")).unwrap_err().kind(), io::ErrorKind::NotADirectory);
         fs::remove_dir_all(path).unwrap();
     }
 

@@ -116,9 +116,9 @@ fn rules_that_cannot_be_read() {
     let empty = format!("--rules.file={}", start.scratch.path("empty").display());
     start.with(&empty).fails(1, &[&["empty", "no *.yaml", "--rules.file"]]);
     let start = Start::new("failure-yaml");
-    let file = start.scratch.write("bad.yaml", "rules: [{nmae: x}]\n");
+    let file = start.scratch.write("bad.yaml", "rulez: []\n");
     let rules = format!("--rules.file={}", file.display());
-    start.with(&rules).fails(1, &[&["bad.yaml:1", "nmae", "name"]]);
+    start.with(&rules).fails(1, &[&["bad.yaml:1", "rulez", "rules"]]);
 }
 
 /// As a user who may neither read the rules nor write the state: both are said.

@@ -22,7 +22,7 @@ fn a_machine_that_is_well_is_said_to_be() {
     let answer = ask(&Flags::with_fake(&scratch, &scenario), &[&rules, &state]);
     answer.check(0, "driver", "ok", &["2 GPUs", &scenario.driver_version]);
     answer.check(0, "gpu", "ok", &["0: NVIDIA H100", "energy counter", "0 processes"]);
-    answer.check(0, "gpu", "ok", &["1: NVIDIA H100", "1 processes", "utilisation by process"]);
+    answer.check(0, "gpu", "ok", &["1: NVIDIA H100", "1 process,", "utilisation by process"]);
     answer.check(0, "processes", "ok", &["has all 1"]);
     answer.check(0, "hidepid", "ok", &[]).check(0, "state", "ok", &["it will be made"]);
     answer.check(0, "listen address", "ok", &["is free"]);
@@ -51,6 +51,9 @@ fn a_gpu_that_cannot_do_all_is_a_warning_which_strict_makes_a_failure() {
     let flags = Flags::with_fake(&scratch, &scenario);
     ask(&flags, &[]).check(0, "gpu", "warning", &["no energy counter", "power × time"]);
     ask(&flags, &["--strict"]).check(1, "gpu", "warning", &["no energy counter"]);
+    scenario.gpus[0] = Gpu { persistence: false, ..Gpu::numbered(0) };
+    let flags = Flags::with_fake(&scratch, &scenario);
+    ask(&flags, &[]).check(0, "gpu", "warning", &["persistence mode off", "nvidia-smi -pm 1"]);
 }
 
 #[test]

@@ -20,12 +20,14 @@ fn rules_are_loaded_linted_and_tested() {
         ask(&flags(&scratch), &[&file]).check(code, "rules", outcome, words);
     };
     let rule = "rules:\n  - name: one\n    match: ['user=\"ann\"']\n    owner: {team: a}\n";
-    check(rule, 0, "ok", &["1 rules, 0 tests: all hold"]);
+    let tested = format!("{rule}tests:\n  - name: ann\n    process: {{user: ann}}\n    owner: {{team: a}}\n");
+    check(&tested, 0, "ok", &["1 rule, 1 test: all hold"]);
     check("rules: [{nmae: x}]\n", 1, "failure", &["rules.yaml:1", "nmae", "wattribute check"]);
     let wrong = format!("{rule}tests:\n  - name: bob\n    process: {{user: bob}}\n    owner: {{team: a}}\n");
     check(&wrong, 1, "failure", &["1 fail", "bob"]);
-    let twice = format!("{rule}{}", rule.replace("rules:\n", "").replace("one", "two"));
-    check(&twice, 0, "warning", &["1 warnings", "two"]);
+    let again = rule.replace("rules:\n", "").replace("one", "two");
+    let twice = tested.replace("tests:\n", &format!("{again}tests:\n"));
+    check(&twice, 0, "warning", &["1 warning", "two"]);
     ask(&flags(&scratch), &[]).check(0, "rules", "warning", &["none are given", "--rules.file"]);
 }
 

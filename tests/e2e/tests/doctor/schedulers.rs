@@ -30,11 +30,11 @@ fn a_node_of_kubernetes_is_asked_as_the_exporter_asks() {
     ];
     let places = places.each_ref().map(String::as_str);
     let answer = ask(&flags, &places);
-    answer.check(0, "kubelet", "ok", &["PodResources v1", "1 containers"]).check(
+    answer.check(0, "kubelet", "ok", &["PodResources v1", "1 container"]).check(
         0,
         "API server",
         "ok",
-        &["1 pods"],
+        &["1 pod"],
     );
     api.refuse(Some(403));
     kubelet.behave(Manner::Garbage);
@@ -71,8 +71,8 @@ const CONFIG: &str = "printf 'Configuration data as of x\\nGresTypes            
 
 #[test]
 fn a_node_of_slurm_is_asked_by_scontrol_and_squeue() {
-    let answer = with_slurm(CONFIG, "echo '211 2026-11-01T00:00:00'; echo '212 2026-11-01T00:00:00'");
-    answer.check(0, "Slurm", "ok", &["proctrack/cgroup", "GRES gpu"]);
+    let answer = with_slurm(CONFIG, "echo '211|2026-11-01T00:00:00'; echo '212|2026-11-01T00:00:00'");
+    answer.check(0, "Slurm", "ok", &["proctrack/cgroup", "GRES gpu"]).check(0, "Slurm", "ok", &["2 jobs"]);
     let answer = with_slurm(CONFIG, "exit 1");
     answer.check(1, "Slurm", "failure", &["does not list", "SLURMD_NODENAME"]);
     let answer = with_slurm(&CONFIG.replace("cgroup", "linuxproc").replace("= gpu", "= (null)"), "true");
