@@ -1,10 +1,14 @@
 //! What is said in the log of processes that cannot be known, once each: what cannot be seen, which rules wait for it,
-//! and the way out. What is counted is in `identify_failures_total`. Called by the accountant.
+//! and the way out. What is counted is in `identify_failures_total`. Called by the accountant, and by `doctor`.
 
 use std::collections::BTreeSet;
 
+use wattribute::facts::Field;
 use wattribute::procfs::Part;
 use wattribute::rules::RuleSet;
+
+/// How many rules are named at most.
+const NAMED: usize = 10;
 
 /// What was said already.
 #[derive(Debug, Default)]
@@ -52,18 +56,24 @@ impl Complaints {
     }
 }
 
-fn say(part: Part, rules: &RuleSet) {
-    let fields = part.fields(rules.wanted_env());
-    let mut readers: Vec<&str> = rules.readers(&fields).collect();
-    if readers.is_empty() && fields.iter().any(|field| rules.wants(field)) {
-        readers.push("ignore");
+/// Who asks for one of these fields: rules by name, the first of many, or `ignore`; `None` is nobody.
+pub fn readers(rules: &RuleSet, fields: &[Field]) -> Option<String> {
+    let names: Vec<&str> = rules.readers(fields).collect();
+    let shown = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    match names.len() {
+        0 => fields.iter().any(|field| rules.wants(field)).then(|| "ignore".into()),
+        few if few <= NAMED => Some(shown),
+        many => Some(format!("{shown} and {} more", many - NAMED)),
     }
+}
+
+fn say(part: Part, rules: &RuleSet) {
+    let readers = readers(rules, &part.fields(rules.wanted_env()));
     let (part, way_out) = (part.name(), way_out(part));
-    if readers.is_empty() {
+    let Some(rules) = readers else {
         tracing::info!(part, way_out, "a part of some processes cannot be read; no rule asks for it");
         return;
-    }
-    let rules = readers.join(", ");
+    };
     tracing::warn!(
         part,
         rules,

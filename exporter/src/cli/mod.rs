@@ -131,12 +131,12 @@ impl Check {
 
 /// What is wrong with a command line, in one line: without the usage, which `--help` has.
 pub fn in_a_line(error: &str) -> String {
-    let is_said = |line: &&str| {
-        !line.is_empty() && !["Usage:", "For more information"].iter().any(|head| line.starts_with(head))
-    };
+    let is_said = |line: &&str| !line.is_empty() && !line.starts_with("For more information");
     let lines = error.lines().take_while(|line| !line.starts_with("Usage:")).map(str::trim).filter(is_said);
-    let lines = lines
-        .map(|line| line.trim_start_matches("error: ").trim_start_matches("tip: ").trim_end_matches(':'));
+    let bare = |line: &'_ str| {
+        line.trim_start_matches("error: ").trim_start_matches("tip: ").trim_end_matches(':').to_owned()
+    };
+    let lines = lines.map(bare);
     format!("{}: see --help", lines.collect::<Vec<_>>().join(": "))
 }
 

@@ -10,6 +10,7 @@ use wattribute::procfs::{Part, Reader};
 use wattribute::rules::RuleSet;
 
 use super::finding::Finding;
+use crate::account::complaints;
 use crate::rules_file;
 use crate::settings::{Serve, Source};
 
@@ -155,16 +156,12 @@ fn facts(procfs: &Path, rules: &RuleSet) -> Finding {
     let fields: Vec<Field> = parts.iter().flat_map(|part| part.fields(rules.wanted_env())).collect();
     let names: Vec<&str> = parts.iter().map(|part| part.name()).collect();
     let found = format!("{who}: of other users cannot be read: {}", names.join(", "));
-    let mut readers: Vec<&str> = rules.readers(&fields).collect();
-    if readers.is_empty() && fields.iter().any(|field| rules.wants(field)) {
-        readers.push("ignore:");
-    }
-    if readers.is_empty() {
+    let Some(readers) = complaints::readers(rules, &fields) else {
         return Finding::ok(CHECK, format!("{found}; no rule asks for it"));
-    }
+    };
     Finding::warning(
         CHECK,
-        format!("{found}; asked for by: {}: what waits for it becomes unattributed", readers.join(", ")),
+        format!("{found}; asked for by: {readers}: what waits for it becomes unattributed"),
         "run as root, or with CAP_SYS_PTRACE (exe) and CAP_DAC_READ_SEARCH too (environ); or let these rules go by \
          user, group, cgroup or cmdline",
     )

@@ -301,10 +301,10 @@ impl Visit {
     }
 
     pub fn persistence(&self) -> Result<u32, Code> {
-        let is_on = self.whole()?.persistence;
+        let (_, gpu) = self.whole()?;
         let [off, on] =
             [sys::nvmlEnableState_enum_NVML_FEATURE_DISABLED, sys::nvmlEnableState_enum_NVML_FEATURE_ENABLED];
-        Ok(if is_on { on } else { off })
+        Ok(if gpu.persistence { on } else { off })
     }
 
     pub fn count(&self) -> Result<u32, Code> {
