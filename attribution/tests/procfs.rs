@@ -85,7 +85,7 @@ fn every_fact_of_a_process_is_read() {
 }
 
 #[test]
-fn what_is_not_there_is_absent_and_what_cannot_be_read_is_noted() {
+fn what_is_not_there_is_absent_and_what_cannot_be_read_is_pending() {
     let root = Root::new("absent");
     root.process((7, 1), 50, 1000);
     for file in ["exe", "environ", "cmdline"] {
@@ -93,8 +93,23 @@ fn what_is_not_there_is_absent_and_what_cannot_be_read_is_noted() {
     }
     fs::create_dir(root.file(7, "environ")).expect("a folder, which cannot be read");
     let reading = root.facts(7).expect("facts");
-    check(&reading, &[("exe", ""), ("cmdline", ""), ("env_TEAM", ""), ("user", "alice")]);
+    check(&reading, &[("exe", ""), ("cmdline", ""), ("user", "alice")]);
+    let [exe, env] = [Field::Exe, Field::Env("TEAM".into())].map(|field| reading.facts.get(&field));
+    assert_eq!((exe, env), (Fact::Absent, Fact::Pending));
     assert_eq!(reading.unread, [Part::Environ].into());
+}
+
+#[test]
+fn what_cannot_be_read_of_an_ancestor_is_pending_for_its_descendants() {
+    let root = Root::new("unread_ancestor");
+    root.process((7, 6), 50, 1000);
+    root.process((6, 1), 40, 1000);
+    fs::remove_file(root.file(6, "environ")).expect("a file");
+    fs::create_dir(root.file(6, "environ")).expect("a folder, which cannot be read");
+    let reading = root.facts(7).expect("facts");
+    let fact = |field: Field| reading.facts.get(&field) == Fact::Pending;
+    assert!(fact(Field::AncestorEnv("TEAM".into())) && !fact(Field::Env("TEAM".into())));
+    assert!(!fact(Field::AncestorComm));
 }
 
 #[test]

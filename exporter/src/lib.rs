@@ -9,6 +9,7 @@ mod cli;
 mod clock;
 mod commands;
 mod demo;
+mod doctor;
 mod explain;
 mod expose;
 mod identify;
@@ -17,6 +18,7 @@ mod kubernetes;
 mod log;
 mod manual;
 mod money;
+mod program;
 mod publish;
 mod reload;
 #[cfg(feature = "report")]
@@ -41,9 +43,15 @@ use cli::{Cli, Command};
 
 /// Runs the command that the command line names; the exit status is 0, 1 for what failed, or 2 for what cannot be meant.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => return fail(&cli::in_a_line(&error.to_string()), 2),
+        // Help, or the version.
+        Err(answer) => answer.exit(),
+    };
     match cli.command {
         Some(Command::Check(check)) => commands::check(&check),
+        Some(Command::Doctor(typed)) => doctor::doctor(&typed),
         Some(Command::Explain(explain)) => explain::explain(&explain),
         Some(Command::Record(typed)) => match capture::Record::check(typed) {
             Ok(settings) => {

@@ -177,7 +177,8 @@ impl<S: FnMut(Arc<Snapshot>, Option<bool>)> Shower<S> {
         match outcome {
             Err(error) if !self.failing => tracing::error!(
                 %error,
-                "the state cannot be written: accounting goes on, but a restart would begin at zero"
+                "the state cannot be written: accounting goes on, but a restart would begin at zero; make room, or let \
+                 this user write there"
             ),
             Ok(()) if self.failing => tracing::info!("the state is written again"),
             _ => {}

@@ -1,10 +1,13 @@
 //! Reads rules files and folders from disk, and keeps which are in force while the exporter runs.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use wattribute::rules::{RuleSet, Source};
+
+/// How much of a file is read, in bytes. Of rules the library takes less; tables may be long.
+const LARGEST: u64 = 64 << 20;
 
 /// Loads the rules at these paths as one set; no path at all is the set without rules.
 ///
@@ -59,13 +62,23 @@ fn is_rules(file: &Path) -> bool {
 }
 
 fn read_source(path: &Path) -> io::Result<Source> {
-    Ok(Source { name: path.display().to_string(), text: fs::read_to_string(path)? })
+    Ok(Source { name: path.display().to_string(), text: read_text(path)? })
+}
+
+/// The text of a file, which may be a device without an end.
+fn read_text(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(io::Error::other(format!("larger than {} MiB", LARGEST >> 20)));
+    }
+    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))
 }
 
 /// A table's file is named relative to the rules file that names it.
 fn read_table(rules_file: &str, table: &str) -> Result<String, String> {
     let folder = Path::new(rules_file).parent().unwrap_or(Path::new("."));
-    fs::read_to_string(folder.join(table)).map_err(|error| error.to_string())
+    read_text(&folder.join(table)).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -110,6 +123,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_named() {
         refused(&[Path::new("/nonexistent.yaml")], "/nonexistent.yaml: No such file");
+        refused(&[Path::new("/dev/zero")], "/dev/zero: larger than 64 MiB");
         let path = folder("empty", &[]);
         refused(&[&path], "no *.yaml in this folder");
         fs::remove_dir_all(path).unwrap();

@@ -26,7 +26,7 @@ use crate::source::Gpus;
 use crate::state::format::{self, State};
 use crate::state::{OpenError, StateDir};
 use crate::web::door::Door;
-use crate::{clock, demo, rules_file};
+use crate::{clock, demo, rules_file, state};
 
 /// How long requests in progress may take when the exporter stops.
 const GRACE: Duration = Duration::from_millis(500);
@@ -50,20 +50,26 @@ pub fn run(settings: &Serve) -> Result<(), String> {
 
 async fn serve(settings: &Serve, sockets: ListenFd) -> Result<(), String> {
     let mut signals = Signals::new().map_err(|error| format!("signals cannot be received: {error}"))?;
-    let rules = load_rules(settings)?;
-    let door = Arc::new(Door::new(settings.web.config_file.clone())?);
+    let mut problems = Problems::default();
+    let rules = problems.without(load_rules(settings));
+    let door = problems.without(Door::new(settings.web.config_file.clone()).map(Arc::new));
     let (source, machine) = (settings.source.clone(), settings.machine.clone());
     let opening = tokio::task::spawn_blocking(move || Gpus::open(&source, &machine));
     let gpus = tokio::select! {
-        gpus = opening => gpus.map_err(|error| format!("the driver cannot be opened: {error}"))??,
+        gpus = opening => {
+            let gpus = gpus.map_err(|error| format!("the driver cannot be opened: {error}"));
+            problems.without(gpus.and_then(|gpus| gpus))
+        }
         // The driver may hang.
         () = signals.stop() => return Ok(()),
     };
-    let past = Past::open(settings)?;
-    let server = match &settings.web.listen {
-        Listen::Addresses(addresses) => Server::bind(addresses).await.map_err(|error| error.to_string())?,
-        Listen::Systemd => Server::activated(sockets)?,
+    problems.without(Past::look(settings));
+    let server = problems.without(listen(settings, sockets).await);
+    let (Some(rules), Some(door), Some(gpus), Some(server), None) = (rules, door, gpus, server, problems.said())
+    else {
+        return Err(problems.said().unwrap_or_default());
     };
+    let past = Past::open(settings)?;
     greet((&server, &door), &gpus, &rules);
 
     let (events, inbox) = mpsc::channel();
@@ -89,6 +95,29 @@ async fn serve(settings: &Serve, sockets: ListenFd) -> Result<(), String> {
         Err(_) => tracing::error!("wattribute stopped before its last books were written"),
     }
     Ok(())
+}
+
+/// The sockets that requests come by.
+async fn listen(settings: &Serve, sockets: ListenFd) -> Result<Server, String> {
+    match &settings.web.listen {
+        Listen::Addresses(addresses) => Server::bind(addresses).await.map_err(|error| error.to_string()),
+        Listen::Systemd => Server::activated(sockets),
+    }
+}
+
+/// Everything that keeps it from starting, so that all is said at once.
+#[derive(Default)]
+struct Problems(Vec<String>);
+
+impl Problems {
+    /// What is there without a problem; else the problem is kept.
+    fn without<T>(&mut self, outcome: Result<T, String>) -> Option<T> {
+        outcome.map_err(|problem| self.0.push(problem)).ok()
+    }
+
+    fn said(&self) -> Option<String> {
+        (!self.0.is_empty()).then(|| self.0.join("\n"))
+    }
 }
 
 fn site(
@@ -146,15 +175,23 @@ struct Past {
 }
 
 impl Past {
+    /// Whether the directory can be opened. Nothing is made yet: the start may still fail.
+    fn look(settings: &Serve) -> Result<(), String> {
+        let Some(folder) = &settings.state_dir else { return Ok(()) };
+        let looked = match state::look(folder) {
+            Ok(state::Standing::Taken) => Err(OpenError::Taken),
+            Ok(_) => Ok(()),
+            Err(error) => Err(OpenError::Io(error)),
+        };
+        looked.map_err(|error| no_state(folder, &error))
+    }
+
     fn open(settings: &Serve) -> Result<Self, String> {
         let Some(folder) = &settings.state_dir else {
             return Ok(Self { durable: None, state: None, boot_id: String::new() });
         };
         let say = |what: &dyn std::fmt::Display| format!("--state.dir {}: {what}", folder.display());
-        let folder = StateDir::open(folder).map_err(|error| match error {
-            OpenError::Taken => say(&"another wattribute uses it: give each its own"),
-            OpenError::Io(error) => say(&format!("{error}: choose a folder that wattribute may write to")),
-        })?;
+        let folder = StateDir::open(folder).map_err(|error| no_state(folder, &error))?;
         let boot_id = Path::new("/proc/sys/kernel/random/boot_id");
         let boot_id = fs::read_to_string(boot_id).unwrap_or_else(|error| {
             tracing::warn!(%error, file = %boot_id.display(), "the boot is not known");
@@ -174,6 +211,14 @@ impl Past {
         let durable = Some(Durable { folder, boot_id: boot_id.clone() });
         Ok(Self { durable, state, boot_id })
     }
+}
+
+fn no_state(folder: &Path, error: &OpenError) -> String {
+    let what = match error {
+        OpenError::Taken => "another wattribute uses it: give each its own".into(),
+        OpenError::Io(error) => format!("{error}: choose a folder that wattribute may write to"),
+    };
+    format!("--state.dir {}: {what}", folder.display())
 }
 
 /// The stages behind the samples, running.

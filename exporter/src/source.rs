@@ -57,7 +57,9 @@ impl Gpus {
             settings::Source::Capture(path) => {
                 let capture = Capture::open(path)?;
                 if !capture.is_complete {
-                    tracing::warn!("the capture has no end: its recorder was killed");
+                    tracing::warn!(
+                        "the capture has no end, since its recorder was killed: what there is is replayed"
+                    );
                 }
                 return Ok(Self::Capture(Replay::new(capture)));
             }
@@ -225,7 +227,7 @@ fn with_slurm(
 }
 
 /// What is wrong with the driver, in words for a person.
-fn problem(error: &NvmlError) -> String {
+pub fn problem(error: &NvmlError) -> String {
     match error {
         NvmlError::LibloadingError(error) => format!("the driver's library cannot be loaded ({error})"),
         NvmlError::LibRmVersionMismatch => {

@@ -47,6 +47,22 @@ pub fn derive(text: &str, facts: &mut Facts) {
     facts.set(Field::SystemdSlice, units.identity.slice.unwrap_or_default());
 }
 
+/// What else the path of a control group can say.
+pub(crate) const DERIVED: [Field; 12] = [
+    Field::SystemdUnit,
+    Field::SystemdSlice,
+    Field::ContainerRuntime,
+    Field::ContainerId,
+    Field::PodUid,
+    Field::Scheduler,
+    Field::JobId,
+    Field::JobStep,
+    Field::JobTask,
+    Field::Sluid,
+    Field::SlurmNode,
+    Field::Vm,
+];
+
 /// Whose tree a line shows; systemd keeps units in the unified one, or in `name=systemd` where v1 is in use.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Hierarchy {

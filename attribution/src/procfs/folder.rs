@@ -113,7 +113,7 @@ impl Folder {
         Ok(read_up_to(self.process.open_relative(file)?, limit)?)
     }
 
-    /// A part that is not there is absent; one that cannot be read is absent, and that is noted.
+    /// A part that is not there is absent; one that cannot be read is noted.
     fn or_absent<T: Default>(&mut self, part: Part, result: ProcResult<T>) -> T {
         result.unwrap_or_else(|error| {
             if refusal(&error) != ReadError::Vanished {

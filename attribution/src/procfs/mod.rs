@@ -17,8 +17,8 @@ use crate::facts::{Facts, Field, ProcessKey};
 use ancestors::{Ancestors, Fields};
 use folder::Folder;
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::PathBuf;
+use std::{fmt, iter};
 
 /// How many ancestors are read unless a caller wants fewer.
 const MAX_ANCESTORS: usize = 8;
@@ -34,7 +34,8 @@ pub struct Reader {
 /// What was read of one process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// The facts. What could not be read is absent.
+    /// The facts. What is there but could not be read is pending: a rule that reads it waits, and no later rule claims
+    /// the process.
     pub facts: Facts,
     /// What exists but could not be read, of the process or an ancestor: mostly for want of privilege.
     pub unread: BTreeSet<Part>,
@@ -63,6 +64,10 @@ pub enum Part {
 }
 
 impl Part {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Stat, Self::Status, Self::Exe, Self::Cmdline, Self::Cgroup, Self::Environ, Self::Names];
+
     /// Its name, as in the metric that counts failures.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -75,6 +80,50 @@ impl Part {
             Self::Environ => "environ",
             Self::Names => "names",
         }
+    }
+
+    /// The fields that nobody knows where this part cannot be read; of the environment the wanted variables.
+    #[must_use]
+    pub fn fields(self, wanted_env: &BTreeSet<String>) -> Vec<Field> {
+        match self {
+            Self::Stat => of_ancestors(wanted_env).collect(),
+            Self::Status => {
+                let own = [Field::Uid, Field::Gid, Field::User, Field::Group];
+                own.into_iter().chain(of_ancestors(wanted_env)).collect()
+            }
+            Self::Exe => [Field::Exe, Field::AncestorExe].into(),
+            Self::Cmdline => [Field::Cmdline, Field::AncestorCmdline].into(),
+            Self::Cgroup => iter::once(Field::Cgroup).chain(cgroup::DERIVED).collect(),
+            Self::Environ => {
+                let own = wanted_env.iter().map(|name| Field::Env(name.as_str().into()));
+                own.chain(ancestor_env(wanted_env)).collect()
+            }
+            Self::Names => [Field::User, Field::Group].into(),
+        }
+    }
+}
+
+fn ancestor_env(wanted_env: &BTreeSet<String>) -> impl Iterator<Item = Field> {
+    wanted_env.iter().map(|name| Field::AncestorEnv(name.as_str().into()))
+}
+
+/// All that is read of ancestors.
+fn of_ancestors(wanted_env: &BTreeSet<String>) -> impl Iterator<Item = Field> {
+    let fixed = [Field::AncestorComm, Field::AncestorExe, Field::AncestorCmdline];
+    fixed.into_iter().chain(ancestor_env(wanted_env))
+}
+
+impl Reading {
+    /// Marks as pending what could not be read of the process itself, and by then noted of its ancestors: not absent,
+    /// or a later rule would bill somebody else. Of ancestors one that cannot be read is enough: it might match.
+    fn await_unread(&mut self, own: &BTreeSet<Part>, wanted_env: &BTreeSet<String>) {
+        let fields = |parts: &BTreeSet<Part>| -> Vec<Field> {
+            parts.iter().flat_map(|part| part.fields(wanted_env)).collect()
+        };
+        let is_walked = !own.contains(&Part::Status);
+        let own = fields(own).into_iter().filter(|field| !(is_walked && field.is_of_ancestors()));
+        let above = fields(&self.unread).into_iter().filter(Field::is_of_ancestors);
+        own.chain(above).for_each(|field| self.facts.set_pending(field));
     }
 }
 
@@ -207,6 +256,7 @@ impl Round<'_> {
             self.add_ancestors(Walk { uid, child: key, parent: before.parent }, &mut reading);
         }
         reading.ending = folder.stat_of(key.start)?.ending;
+        reading.await_unread(&folder.unread, self.wanted_env);
         reading.unread.append(&mut folder.unread);
         Ok(reading)
     }

@@ -124,6 +124,12 @@ impl RuleSet {
         self.fields().any(|named| named == field)
     }
 
+    /// The names of the rules that name one of these fields, in their order.
+    pub fn readers<'a>(&'a self, fields: &'a [Field]) -> impl Iterator<Item = &'a str> {
+        let reads = |rule: &&Rule| rule.fields().any(|field| fields.contains(field));
+        self.rules.iter().filter(reads).map(|rule| &*rule.name)
+    }
+
     /// The pod labels that a rule or `ignore` names, as in `pod_label_<name>`; one may come twice.
     pub fn wanted_pod_labels(&self) -> impl Iterator<Item = &str> {
         self.fields().filter_map(|field| match field {

@@ -15,6 +15,7 @@ use wattribute::units::Microseconds;
 
 use super::book::{Book, RuleKey, SeriesAmounts};
 use super::claims::{Billing, Claims, Court, NO_INDEX, Opened, Site, Ticket};
+use super::complaints::Complaints;
 use super::delay::{Delay, Draft};
 use super::division;
 use super::gpu::{Attendance, Gpu, Listed, Measured, Presence, Who};
@@ -44,6 +45,7 @@ pub struct Accountant {
     pub(super) holdings: Holdings,
     pub(super) calls: Calls,
     pub(super) delay: Delay,
+    pub(super) complaints: Complaints,
     /// What an earlier run left of GPUs that have not been seen yet.
     pub(super) left: BTreeMap<Arc<str>, Progress>,
     /// When the next snapshot is due.
@@ -90,6 +92,7 @@ impl Accountant {
             holdings,
             calls: Calls::default(),
             delay,
+            complaints: Complaints::default(),
             left,
             due: now,
         }
@@ -137,9 +140,11 @@ impl Accountant {
             Event::Identity(identify::Event::Failed { process, reason }) => {
                 *self.claims.court.failures.entry(reason).or_default() += 1;
                 self.claims.give_up(process);
+                self.complaints.failed(reason);
             }
             Event::Identity(identify::Event::Missing { part, .. }) => {
                 *self.claims.court.failures.entry(part).or_default() += 1;
+                self.complaints.unread(part, &self.claims.court.rules);
             }
             Event::Identity(identify::Event::Ended { process }) => {
                 let cards = cards(&self.gpus);
@@ -200,6 +205,7 @@ impl Accountant {
     fn adopt(&mut self, rules: Arc<RuleSet>) {
         self.generation += 1;
         self.neighbours.identify.want(&rules, self.generation);
+        self.complaints.adopt(&rules);
         self.claims.court.rules = rules;
         self.claims.reopen();
         self.holdings.reopen(self.generation);

@@ -166,6 +166,9 @@ impl Court {
             *self.failures.entry(refusal.name()).or_default() += 1;
         }
         let owner = self.payers.admit(&verdict.owner, self.rules.owner_limit());
+        if owner != verdict.owner {
+            *self.failures.entry(Reserved::Overflow.name()).or_default() += 1;
+        }
         let rule = RuleKey { rule: verdict.rule.unwrap_or_default(), evidence: verdict.evidence };
         Ok(Sentence { facts, owner, rule, refusal: verdict.refusal })
     }

@@ -7,6 +7,7 @@ mod accountant;
 pub mod book;
 mod calls;
 mod claims;
+pub mod complaints;
 mod delay;
 mod division;
 mod gpu;

@@ -31,7 +31,10 @@ impl Accountant {
             match (seat.view.up, up) {
                 (false, true) => tracing::info!(uuid, "the gpu answers"),
                 (true, false) => {
-                    tracing::warn!(uuid, "the gpu no longer answers: its energy waits until it does");
+                    tracing::warn!(
+                        uuid,
+                        "the gpu no longer answers: its energy waits until it does; see dmesg for NVRM and Xid"
+                    );
                 }
                 _ => continue,
             }
@@ -53,7 +56,8 @@ impl Accountant {
         if is_over && self.holdings.stop_waiting() {
             *self.claims.court.failures.entry(NEVER_SPOKE).or_default() += 1;
             tracing::warn!(
-                "a scheduler does not say what it has allocated: until it does, processes hold the gpus"
+                "a scheduler does not say what it has allocated: until it does, processes hold the gpus; wattribute \
+                 doctor says which"
             );
             self.delay.allot(|uuid| self.holdings.tickets(uuid));
         }
@@ -90,6 +94,7 @@ impl Accountant {
             }
         }
         let snapshot = self.snapshot();
+        self.complaints.mismatch(snapshot.pid_namespace_mismatch);
         (self.neighbours.publish)(snapshot);
     }
 

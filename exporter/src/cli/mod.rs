@@ -3,6 +3,7 @@
 //! Every default is named here and nowhere else. Whether the values make sense together is decided in
 //! [`crate::settings`]; the help texts are the manual.
 
+mod doctor;
 mod explain;
 mod manual;
 mod render;
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use doctor::Doctor;
 pub use explain::{ColorChoice, Explain, ReportFormat};
 pub use manual::{Completions, Manual};
 pub use render::{Render, Writing};
@@ -56,6 +58,11 @@ pub enum Command {
     Check(Check),
     /// Say which rule a process matches, and why the others do not
     Explain(Explain),
+    /// Look at everything that `serve` needs, and say what to do
+    ///
+    /// Takes the flags of `serve`, changes nothing, and exits with 1 if the exporter would not start or would account
+    /// nothing that is right.
+    Doctor(Box<Doctor>),
     /// Write what NVML and /proc say, as a capture that `serve --source` replays
     ///
     /// Users, groups, hosts, paths, units, containers and the uuids of GPUs are replaced by pseudonyms, command lines
@@ -141,6 +148,17 @@ impl Check {
     pub fn warnings(&self) -> Warnings {
         if self.strict { Warnings::Fail } else { Warnings::Pass }
     }
+}
+
+/// What is wrong with a command line, in one line: without the usage, which `--help` has.
+pub fn in_a_line(error: &str) -> String {
+    let is_said = |line: &&str| !line.is_empty() && !line.starts_with("For more information");
+    let lines = error.lines().take_while(|line| !line.starts_with("Usage:")).map(str::trim).filter(is_said);
+    let bare = |line: &'_ str| {
+        line.trim_start_matches("error: ").trim_start_matches("tip: ").trim_end_matches(':').to_owned()
+    };
+    let lines = lines.map(bare);
+    format!("{}: see --help", lines.collect::<Vec<_>>().join(": "))
 }
 
 #[cfg(test)]

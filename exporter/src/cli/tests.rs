@@ -115,3 +115,22 @@ fn durations_are_read_as_prometheus_writes_them() {
         check_duration(wrong, None);
     }
 }
+
+#[test]
+fn what_is_wrong_with_a_command_line_is_said_in_a_line() {
+    let check = |arguments: &[&str], want: &str| {
+        let Err(error) = Cli::try_parse_from([&["wattribute"], arguments].concat()) else {
+            panic!("it parses")
+        };
+        assert_eq!(in_a_line(&error.to_string()), want);
+    };
+    check(
+        &["--sample.intervall=1s"],
+        "unexpected argument '--sample.intervall' found: a similar argument exists: '--sample.interval': see --help",
+    );
+    check(
+        &["--log.level=loud"],
+        "invalid value 'loud' for '--log.level <LEVEL>': [possible values: error, warn, info, debug]: see --help",
+    );
+    check(&["check"], "the following required arguments were not provided: <FILE>...: see --help");
+}

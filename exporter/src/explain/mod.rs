@@ -2,7 +2,7 @@
 //!
 //! [`subject`] finds the facts, [`report`] says what they come to, [`text`] and JSON show it. The processes API shows the
 //! same report of what the running exporter knows, less what not everybody may see ([`report::Audience`]).
-//! Callers: `main`, and `expose::processes` for the report.
+//! Callers: `main`, `expose::processes` for the report, and `doctor`, which writes its findings in the same way.
 
 mod escape;
 mod gpu;
@@ -16,9 +16,9 @@ use std::env;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-pub use escape::json;
+pub use escape::{json, visible};
 use report::{Audience, Report};
-use text::{Look, Paint};
+pub use text::{Ink, Look, Paint};
 
 use crate::cli::{ColorChoice, Explain, ReportFormat};
 use crate::rules_file;
@@ -47,7 +47,7 @@ pub fn explain(typed: &Explain) -> ExitCode {
 }
 
 /// How the text is to look where it goes to. Nothing is shortened that does not go to a terminal.
-fn look(color: ColorChoice) -> Look {
+pub fn look(color: ColorChoice) -> Look {
     let is_terminal = io::stdout().is_terminal();
     let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
     let is_dumb = env::var_os("TERM").is_none_or(|term| term == "dumb");

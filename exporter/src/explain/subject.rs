@@ -113,7 +113,7 @@ fn living(procfs: &Path, pid: u32, rules: &RuleSet) -> Result<Subject, String> {
         .iter()
         .map(|part| {
             format!(
-                "{} of pid {pid} or a parent could not be read, and counts as absent: run as root",
+                "{} of pid {pid} or a parent could not be read, and what it says is pending: run as root",
                 part.name()
             )
         })

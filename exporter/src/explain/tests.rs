@@ -64,8 +64,9 @@ fn subject() -> Subject {
         facts.push_ancestor(fields.map(|(field, value)| (field, value.to_owned())).into());
     }
     let origin = Origin::Process { pid: 4242, procfs: "/proc".into() };
-    let notes =
-        vec!["exe of pid 4242 or a parent could not be read, and counts as absent: run as root".into()];
+    let notes = vec![
+        "exe of pid 4242 or a parent could not be read, and what it says is pending: run as root".into(),
+    ];
     Subject { facts, origin, start_time: Some(1_790_000_000.25), notes }
 }
 

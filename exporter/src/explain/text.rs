@@ -22,10 +22,11 @@ pub enum Paint {
 
 /// Control sequences of the terminal, by what they mean here.
 #[derive(Clone, Copy)]
-enum Ink {
+pub enum Ink {
     Heading,
     Good,
     Caution,
+    Bad,
     Quiet,
     Plain,
 }
@@ -205,11 +206,13 @@ fn verdict(out: &mut String, verdict: &Verdict, rules: &[Rule], look: Look) {
 }
 
 impl Look {
-    fn ink(self, ink: Ink, text: &str) -> String {
+    /// The text in this colour, if there are colours.
+    pub fn ink(self, ink: Ink, text: &str) -> String {
         let code = match ink {
             Ink::Heading => "1",
             Ink::Good => "32",
             Ink::Caution => "33",
+            Ink::Bad => "31",
             Ink::Quiet => "2",
             Ink::Plain => return text.to_owned(),
         };

@@ -276,6 +276,9 @@ fn is_over(known: &Known, answered: Instant) -> bool {
     known.pod.is_finished || known.deleted.is_some_and(|at| at > answered)
 }
 
+/// Whether something is still to come that this stage brings.
 fn is_pending(facts: &Facts) -> bool {
-    facts.iter().any(|(_, value)| value.is_none())
+    let is_ours =
+        |field: &Field| FIELDS.contains(field) || matches!(field, Field::PodUid | Field::PodLabel(_));
+    facts.iter().any(|(field, value)| value.is_none() && is_ours(field))
 }

@@ -6,12 +6,12 @@
 //! away or broken delays verdicts and changes none: events pass through on the thread of the stage before; only the
 //! thread `kubernetes` ever waits for anybody.
 //! Not done here: finding the pod of a process (its control group, in the library), and what follows for the books.
-//! Caller: `source`, for processes of this machine.
+//! Callers: `source`, for processes of this machine; `doctor` asks the kubelet and the API server once.
 
-mod api;
+pub mod api;
 mod desk;
 mod devices;
-mod kubelet;
+pub mod kubelet;
 mod podresources;
 mod pods;
 mod protobuf;
@@ -107,7 +107,7 @@ struct Place {
 }
 
 /// Whether these rules name a field that only the API server knows.
-fn is_wanted(rules: &RuleSet) -> bool {
+pub fn is_wanted(rules: &RuleSet) -> bool {
     FIELDS.iter().any(|field| rules.wants(field)) || rules.wanted_pod_labels().next().is_some()
 }
 
@@ -205,7 +205,8 @@ impl Office {
         for name in now.iter().filter(|name| !known.contains(name)) {
             tracing::warn!(
                 name,
-                "a device of a pod is not named by its UUID: nobody can be sure which GPU it is"
+                "a device of a pod is not named by its UUID, and nobody can be sure which GPU it is: see \
+                 deviceIDStrategy of the device plugin"
             );
             self.miss("kubelet_unknown_device");
         }

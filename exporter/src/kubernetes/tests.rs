@@ -222,6 +222,21 @@ fn a_process_that_ended_before_its_pod_was_known_still_gets_it_within_an_hour() 
 }
 
 #[test]
+fn a_process_that_ended_is_not_kept_for_what_may_not_be_read_of_it() {
+    let mut day = Day::new(Access::Api);
+    day.put(1, pod(UID, "train", ""));
+    day.desk.watch(process(1));
+    let mut facts = Facts::default();
+    facts.set(Field::PodUid, UID);
+    facts.set(Field::ContainerId, ID);
+    facts.set_pending(Field::Exe);
+    let now = day.at(2);
+    day.desk.hear(Event::Facts { process: process(1), generation: 0, facts: Arc::new(facts) }, now);
+    day.desk.forget(process(1), day.at(3));
+    assert_eq!(day.put(4, pod(UID, "train", ", \"labels\": {\"app\": \"b\"}")), [""; 0]);
+}
+
+#[test]
 fn who_was_deleted_keeps_its_facts() {
     let mut day = Day::new(Access::Api);
     day.put(1, pod(UID, "train", ""));

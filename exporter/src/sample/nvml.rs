@@ -51,6 +51,11 @@ impl Driver {
         self.0.device_by_index(index)?.uuid()
     }
 
+    /// Whether the driver keeps the GPU open while nobody uses it.
+    pub fn is_persistent(&self, index: u32) -> Result<bool, NvmlError> {
+        self.0.device_by_index(index)?.is_in_persistent_mode()
+    }
+
     /// The body of the sampling thread of one GPU, which had this index when it was found. One that cannot be opened is
     /// tried again until it can.
     pub fn drive<E: From<Event>>(&self, (index, uuid): (u32, &str), ticks: &Ticks<E>) -> Ending {
@@ -61,6 +66,7 @@ impl Driver {
             let card = opened.value().and_then(|device| Some((card(&device, index, &mut log)?, device)));
             let calls = log.take();
             let gone = ticks::gone(&calls);
+            let error = calls.iter().rev().find_map(|call| call.error).unwrap_or("unknown");
             ticks.send(Event::Called(calls));
             if let Some((card, device)) = card {
                 return ticks.drive(card, &mut NvmlSampler::new(&device, log));
@@ -69,7 +75,11 @@ impl Driver {
                 return Ending::DriverGone(why);
             }
             if attempts == 0 {
-                tracing::error!(gpu = index, "this gpu cannot be opened and is not accounted: trying again");
+                tracing::error!(
+                    gpu = index,
+                    error,
+                    "this gpu cannot be opened and is not accounted: trying again; see dmesg for NVRM and Xid"
+                );
             }
             attempts += 1;
             log = Log::default();

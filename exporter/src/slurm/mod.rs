@@ -136,7 +136,8 @@ impl<W: Watch> Watch for Slurm<W> {
         let wanted = is_wanted(rules);
         if wanted && !self.office.open {
             tracing::warn!(
-                "rules name Slurm's accounts, users, partitions or job names, but there is no scontrol in PATH: they stay empty"
+                "rules name Slurm's accounts, users, partitions or job names, but there is no scontrol in PATH: they \
+                 stay empty until it is installed and this is started again"
             );
         }
         self.office.with(|desk| {

@@ -81,7 +81,7 @@ impl Prolog {
     fn say(&mut self, file: &str, what: &str) {
         if self.odd.len() < MOST && self.odd.insert(format!("{file}: {what}")) {
             let folder = self.folder.display().to_string();
-            tracing::warn!(folder, file, what, "a job-mapping file is left out");
+            tracing::warn!(folder, file, what, "a job-mapping file is left out, or a part of it");
         }
     }
 }

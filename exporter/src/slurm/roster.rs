@@ -196,7 +196,8 @@ impl Roster {
     fn fail(&mut self, now: Instant) {
         if self.failures == 0 {
             tracing::warn!(
-                "Slurm does not list the jobs of this node: what they hold stands for five minutes"
+                "Slurm does not list the jobs of this node: what they hold stands for five minutes; squeue \
+                 --nodelist=localhost must answer"
             );
         }
         self.due = now + back_off(self.failures, LONGEST);
@@ -245,7 +246,10 @@ impl Roster {
         }
         (self.untold, self.told) = (false, true);
         for job in self.unclear() {
-            tracing::warn!(job, "it cannot be told which GPUs of this node the job has: it holds none");
+            tracing::warn!(
+                job,
+                "it cannot be told which GPUs of this node the job has: it holds none; see GresTypes and gres.conf"
+            );
         }
         let listed = self.listed.map(|_| self.say("slurm", self.by_list()));
         let mapped = self.mapping.as_ref().map(|mapping| self.say("prolog", self.by_prolog(mapping)));

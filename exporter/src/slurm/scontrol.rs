@@ -1,31 +1,19 @@
 //! Asks the Slurm controller of a job, by the program `scontrol`: blocks until it answers or the time is over.
 //!
-//! Callers: the thread of this stage, and `explain`.
+//! Callers: the thread of this stage, `explain` and `doctor`.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
-use std::{env, fs, thread};
-
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process_group};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{env, fs, io};
 
 use super::parse::{Job, parse_json, parse_list, parse_text};
+use crate::program::{self, Said};
 
 /// How long one call may take, unless told otherwise. `scontrol` itself would try for a minute.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The states of jobs that have GPUs: a suspended one keeps them, and one that completes until its epilog is over.
 const HOLDING: &str = "--states=RUNNING,SUSPENDED,COMPLETING";
-/// How much of an answer is read: ten thousand tasks of an array.
-const LONGEST: usize = 16 << 20;
-/// How often it is looked whether a program that has closed its output has ended.
-const LOOK: Duration = Duration::from_millis(5);
 
 /// What came of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,13 +44,6 @@ pub struct Scontrol {
     json: bool,
     /// Whether it has ever spoken JSON: then one odd reply does not show otherwise.
     spoke_json: bool,
-}
-
-/// What a call printed.
-struct Said {
-    status: ExitStatus,
-    out: String,
-    err: String,
 }
 
 impl Scontrol {
@@ -127,17 +108,23 @@ impl Scontrol {
         self.call(&self.program, &[form, "show", "job", &id.to_string(), "--details"])
     }
 
-    fn call(&self, program: &PathBuf, arguments: &[&str]) -> io::Result<Said> {
-        let mut command = Command::new(program);
-        command.args(arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // Its own group, so that what it started ends with it.
-        let mut child = command.process_group(0).spawn()?;
-        let said = hear(&mut child, Instant::now() + self.patience);
-        if said.is_err() {
-            end(&mut child);
+    /// What the controller says of the cluster's configuration.
+    ///
+    /// # Errors
+    /// Why it does not: in its own words where it has some.
+    pub fn configuration(&self) -> Result<String, String> {
+        match self.call(&self.program, &["show", "config"]) {
+            Ok(said) if said.status.success() => Ok(said.out),
+            Ok(said) => Err(said.err.lines().next().unwrap_or("it says nothing").to_owned()),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                Err(format!("it hangs: no answer within {:?}", self.patience))
+            }
+            Err(error) => Err(error.to_string()),
         }
-        said
+    }
+
+    fn call(&self, program: &Path, arguments: &[&str]) -> io::Result<Said> {
+        program::run(program, arguments, self.patience)
     }
 }
 
@@ -149,63 +136,6 @@ fn node_list(name: Option<String>) -> String {
 
 fn runs(path: &PathBuf) -> bool {
     fs::metadata(path).is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
-}
-
-/// Reads what a child prints until it ends.
-fn hear(child: &mut Child, deadline: Instant) -> io::Result<Said> {
-    let pipes = [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
-    let mut open: Vec<(usize, File)> = pipes.into_iter().flatten().map(File::from).enumerate().collect();
-    let mut said = [Vec::new(), Vec::new()];
-    let mut chunk = vec![0; 1 << 16];
-    while let Some(at) = first_ready(&open, deadline)? {
-        let (which, pipe) = &mut open[at];
-        let text = &mut said[*which];
-        match pipe.read(&mut chunk)? {
-            0 => drop(open.swap_remove(at)),
-            _ if text.len() > LONGEST => return Err(io::ErrorKind::FileTooLarge.into()),
-            length => text.extend_from_slice(&chunk[..length]),
-        }
-    }
-    let [out, err] = said.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    Ok(Said { status: wait(child, deadline)?, out, err })
-}
-
-/// The first pipe that has something to read or is closed; `None` where there are no more pipes.
-fn first_ready(open: &[(usize, File)], deadline: Instant) -> io::Result<Option<usize>> {
-    while !open.is_empty() {
-        let left = deadline.checked_duration_since(Instant::now()).ok_or(io::ErrorKind::TimedOut)?;
-        let left = Timespec::try_from(left).map_err(io::Error::other)?;
-        let mut pipes: Vec<PollFd<'_>> =
-            open.iter().map(|(_, pipe)| PollFd::new(pipe, PollFlags::IN)).collect();
-        match poll(&mut pipes, Some(&left)) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        if let Some(at) = pipes.iter().position(|pipe| !pipe.revents().is_empty()) {
-            return Ok(Some(at));
-        }
-    }
-    Ok(None)
-}
-
-/// Waits for the end of a child that prints no more.
-fn wait(child: &mut Child, deadline: Instant) -> io::Result<ExitStatus> {
-    loop {
-        match child.try_wait()? {
-            Some(status) => return Ok(status),
-            None if Instant::now() >= deadline => return Err(io::ErrorKind::TimedOut.into()),
-            None => thread::sleep(LOOK),
-        }
-    }
-}
-
-/// Ends a child and what it started.
-fn end(child: &mut Child) {
-    // It may have ended meanwhile.
-    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        let _ = kill_process_group(group, Signal::KILL);
-    }
-    let _ = child.wait();
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The state on disk: what a restart must not lose. Written atomically, and before anything in it is shown.
 //!
-//! Knows files and their faults; [`format`] knows what stands in them. The publisher writes, `serve` reads once.
+//! Knows files and their faults; [`format`] knows what stands in them. The publisher writes, `serve` reads once,
+//! `doctor` looks.
 
 pub mod format;
 
@@ -8,11 +9,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{Access, FlockOperation, access, flock};
 
 use crate::clock;
 
 const NAME: &str = "state.json";
+const LOCK: &str = "lock";
 
 /// A state directory, held by this process alone.
 #[derive(Debug)]
@@ -31,6 +33,51 @@ pub enum OpenError {
     Io(io::Error),
 }
 
+/// How a folder stands that a state could be kept in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It would be made.
+    Missing,
+    Free,
+    /// Another exporter has it.
+    Taken,
+}
+
+/// Looks whether a folder could be opened, and leaves nothing behind.
+///
+/// # Errors
+/// Why it could not.
+pub fn look(folder: &Path) -> io::Result<Standing> {
+    let existing = folder.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
+    if !existing.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    access(existing, Access::WRITE_OK | Access::EXEC_OK)?;
+    if existing != folder {
+        return Ok(Standing::Missing);
+    }
+    match OpenOptions::new().write(true).open(folder.join(LOCK)) {
+        Err(error) => not_there(error).map(|()| Standing::Free),
+        Ok(lock) => match flock(&lock, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(Standing::Free),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(Standing::Taken),
+            Err(error) => Err(error.into()),
+        },
+    }
+}
+
+/// The state in a folder, if there is one.
+///
+/// # Errors
+/// If there is one and it cannot be read.
+pub fn read(folder: &Path) -> io::Result<Option<String>> {
+    match fs::read(folder.join(NAME)) {
+        // What is not UTF-8 is no state either, and is found out by who parses it.
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) => not_there(error).map(|()| None),
+    }
+}
+
 impl StateDir {
     /// Opens the directory, made if need be, for this process alone.
     ///
@@ -38,7 +85,7 @@ impl StateDir {
     /// If another process holds it, or it cannot be written to.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
         fs::create_dir_all(folder).map_err(OpenError::Io)?;
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join("lock"));
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join(LOCK));
         let lock = lock.map_err(OpenError::Io)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
             rustix::io::Errno::WOULDBLOCK => OpenError::Taken,
@@ -52,12 +99,7 @@ impl StateDir {
     /// # Errors
     /// If there is one and it cannot be read.
     pub fn read(&self) -> io::Result<Option<String>> {
-        match fs::read(self.file()) {
-            // What is not UTF-8 is no state either, and is found out by who parses it.
-            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        read(&self.folder)
     }
 
     /// Moves a state that cannot be used out of the way, and says where it is now.
@@ -119,6 +161,19 @@ mod tests {
         state.write("one").unwrap();
         state.write("two").unwrap();
         assert_eq!(state.read().unwrap().as_deref(), Some("two"));
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn a_look_leaves_nothing_behind_and_sees_who_has_it() {
+        let path = folder("look");
+        assert_eq!(look(&path).unwrap(), Standing::Missing);
+        assert!(!path.exists());
+        let held = StateDir::open(&path).unwrap();
+        assert_eq!(look(&path).unwrap(), Standing::Taken);
+        drop(held);
+        assert_eq!(look(&path).unwrap(), Standing::Free);
+        assert_eq!(look(&path.join("lock/below")).unwrap_err().kind(), io::ErrorKind::NotADirectory);
         fs::remove_dir_all(path).unwrap();
     }
 

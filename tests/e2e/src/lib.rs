@@ -22,6 +22,7 @@
 
 mod books;
 mod exporter;
+mod foreign;
 mod http;
 mod process;
 mod prometheus;
@@ -41,6 +42,7 @@ rules:
 
 pub use books::{Auditor, Reading, accounted_gpus, covered, device_mj, readings, team_mj};
 pub use exporter::{Exit, Exporter, Flags, wattribute};
+pub use foreign::Foreign;
 pub use http::{Response, get, request};
 pub use process::{Process, Running};
 pub use prometheus::{Labels, Prometheus};

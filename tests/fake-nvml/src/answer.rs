@@ -301,7 +301,10 @@ impl Visit {
     }
 
     pub fn persistence(&self) -> Result<u32, Code> {
-        self.whole().map(|_| sys::nvmlEnableState_enum_NVML_FEATURE_ENABLED)
+        let (_, gpu) = self.whole()?;
+        let [off, on] =
+            [sys::nvmlEnableState_enum_NVML_FEATURE_DISABLED, sys::nvmlEnableState_enum_NVML_FEATURE_ENABLED];
+        Ok(if gpu.persistence { on } else { off })
     }
 
     pub fn count(&self) -> Result<u32, Code> {

@@ -53,6 +53,9 @@ pub struct Gpu {
     /// Whether it has an energy counter.
     #[serde(default = "yes")]
     pub counter: bool,
+    /// Whether the driver keeps it open while nobody uses it.
+    #[serde(default = "yes")]
+    pub persistence: bool,
     /// What the counter held at the epoch, in mJ.
     #[serde(default)]
     pub counter_offset_mj: u64,
@@ -316,6 +319,7 @@ impl Gpu {
             max_watts: 700,
             memory_mib: 81_559,
             counter: true,
+            persistence: true,
             counter_offset_mj: 0,
             counter_refresh_s: default_refresh(),
             power_average_s: Seconds::default(),
