@@ -65,7 +65,8 @@ async fn serve(settings: &Serve, sockets: ListenFd) -> Result<(), String> {
     };
     problems.without(Past::look(settings));
     let server = problems.without(listen(settings, sockets).await);
-    let (Some(rules), Some(door), Some(gpus), Some(server), None) = (rules, door, gpus, server, problems.said())
+    let (Some(rules), Some(door), Some(gpus), Some(server), None) =
+        (rules, door, gpus, server, problems.said())
     else {
         return Err(problems.said().unwrap_or_default());
     };

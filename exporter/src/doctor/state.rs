@@ -39,7 +39,7 @@ pub fn examine(settings: &Serve) -> Vec<Finding> {
     let mut findings = vec![match standing {
         Standing::Missing => Finding::ok(CHECK, format!("{place}: it will be made")),
         Standing::Free => kept(folder),
-        Standing::Taken if settings.web.listen_addresses.iter().any(|address| web::is_served(address)) => {
+        Standing::Taken if settings.web.listen.addresses().iter().any(|address| web::is_served(address)) => {
             Finding::ok(CHECK, format!("{place}: the exporter that runs here has it"))
         }
         Standing::Taken => Finding::failure(

@@ -1,4 +1,4 @@
-//! The listen addresses: free, taken by an exporter that runs already, or taken by something else.
+//! The web configuration file, and the listen addresses: free, taken by an exporter that runs already, or by something else.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -7,8 +7,10 @@ use std::time::Duration;
 use super::finding::Finding;
 use crate::expose::http::{BindError, Server};
 use crate::settings::Serve;
+use crate::web::door::Door;
 
 const CHECK: &str = "listen address";
+const CONFIG: &str = "web configuration";
 /// How long who has the port may take to say who it is.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How much of the answer is read.
@@ -21,7 +23,6 @@ pub fn examine(settings: &Serve) -> Vec<Finding> {
             return vec![Finding::failure(CHECK, error.to_string(), "raise the limits of this user")];
         }
     };
-    let addresses = &settings.web.listen_addresses;
     let judge = |address: &String| match runtime.block_on(Server::bind(std::slice::from_ref(address))) {
         Ok(_) => Finding::ok(CHECK, format!("{address} is free")),
         Err(BindError { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => taken(address),
@@ -29,12 +30,26 @@ pub fn examine(settings: &Serve) -> Vec<Finding> {
             Finding::failure(CHECK, error.source.to_string(), format!("{address}: see --web.listen-address"))
         }
     };
-    addresses.iter().map(judge).collect()
+    configuration(settings).into_iter().chain(settings.web.listen.addresses().iter().map(judge)).collect()
+}
+
+fn configuration(settings: &Serve) -> Option<Finding> {
+    let file = settings.web.config_file.clone()?;
+    let place = file.display().to_string();
+    Some(match Door::new(Some(file)) {
+        Ok(door) if door.policy().tls.is_some() => Finding::ok(CONFIG, format!("{place}: TLS is spoken")),
+        Ok(_) => Finding::ok(CONFIG, format!("{place}: without TLS")),
+        Err(errors) => Finding::failure(CONFIG, errors, "see docs/web.md"),
+    })
 }
 
 fn taken(address: &str) -> Finding {
     if is_served(address) {
         return Finding::ok(CHECK, format!("{address}: an exporter runs here and is healthy"));
+    }
+    if ask(address).is_ok_and(|answer| answer.contains("HTTPS server")) {
+        let advice = "if it is no wattribute, choose another by --web.listen-address: ss -ltnp names it";
+        return Finding::warning(CHECK, format!("{address} is taken by a server that speaks TLS"), advice);
     }
     Finding::failure(
         CHECK,

@@ -67,6 +67,17 @@ pub enum Listen {
     Systemd,
 }
 
+impl Listen {
+    /// The addresses, as far as they are known here.
+    #[must_use]
+    pub fn addresses(&self) -> &[String] {
+        match self {
+            Self::Addresses(addresses) => addresses,
+            Self::Systemd => &[],
+        }
+    }
+}
+
 /// Where the readings come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
