@@ -104,7 +104,7 @@ impl Drop for Server {
 pub struct Told {
     /// The status; 0 where there was no answer.
     pub status: u16,
-    /// `1.1` or `2`.
+    /// `1.1` or `2`; 1.0 is `1` to curl.
     pub version: String,
     /// Names in lower case, and values.
     pub headers: Vec<(String, String)>,
