@@ -20,7 +20,7 @@ use crate::expose::routes::{Live, Site};
 use crate::publish::{self, Durable, Outbox};
 use crate::reload::{Reloader, Signals, Standing};
 use crate::settings::Serve;
-use crate::showcase::Showcase;
+use crate::showcase::{Frame, Showcase};
 use crate::source::Gpus;
 use crate::state::format::{self, State};
 use crate::state::{OpenError, StateDir};
@@ -60,7 +60,9 @@ async fn serve(settings: &Serve) -> Result<(), String> {
 
     let (events, inbox) = mpsc::channel();
     let standing = Arc::new(Mutex::new(Standing::in_force(&rules)));
-    let showcase = Showcase::new(gpus.name(), Arc::clone(&standing), detail(settings));
+    let interval = gpus.interval(settings.sample_interval);
+    let frame = Frame { source: gpus.name(), detail: detail(settings), interval, delay: delay(settings, interval) };
+    let showcase = Showcase::new(frame, Arc::clone(&standing));
     let live = showcase.live();
     let beginning = Beginning { past, rules, showcase, events: events.clone(), inbox };
     let books = start(settings, &gpus, beginning);
@@ -100,6 +102,11 @@ fn site(
 /// Whether single processes are shown.
 fn detail(settings: &Serve) -> Detail {
     if settings.web.enable_processes { Detail::Processes } else { Detail::Teams }
+}
+
+/// How far the counters are behind.
+fn delay(settings: &Serve, interval: Duration) -> Duration {
+    settings.exposition_delay.max(interval * 2)
 }
 
 /// The rules files that were given; else, for the demo, its own.
@@ -193,7 +200,7 @@ struct Beginning {
 
 /// Starts the stages behind the samples.
 fn start(settings: &Serve, gpus: &Gpus, beginning: Beginning) -> io::Result<Books> {
-    let Beginning { past, rules, showcase, events, inbox } = beginning;
+    let Beginning { past, rules, mut showcase, events, inbox } = beginning;
     let outbox = Outbox::default();
     let show = move |snapshot, failed| showcase.show(snapshot, failed);
     let publisher = publish::spawn(outbox.clone(), past.durable, show)?;
@@ -207,7 +214,7 @@ fn start(settings: &Serve, gpus: &Gpus, beginning: Beginning) -> io::Result<Book
     let config = Config {
         begins: clock::monotonic(),
         interval,
-        delay: settings.exposition_delay.max(interval * 2),
+        delay: delay(settings, interval),
         host: gpus.host(),
         schedulers: gpus.schedulers(),
         process_series: settings.processes_max_series,

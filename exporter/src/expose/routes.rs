@@ -70,8 +70,6 @@ type Answer = Response<Full<Bytes>>;
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const PROCESSES: &str = "/api/v1/processes";
-/// The page needs its own style and nothing else.
-const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Answers one request.
 pub async fn respond<B>(site: &Site, request: &Request<B>) -> Answer {
@@ -79,7 +77,7 @@ pub async fn respond<B>(site: &Site, request: &Request<B>) -> Answer {
     let writes = matches!(*request.method(), Method::POST | Method::PUT);
     match request.uri().path() {
         path if path == site.telemetry_path && reads => scrape(site, request.headers()).await,
-        "/" if reads => front_page(site),
+        "/" if reads => front_page(site, request).await,
         "/-/healthy" if reads => text(StatusCode::OK, "wattribute is healthy\n"),
         "/-/ready" if reads => ready(site),
         PROCESSES if reads => processes(site, request).await,
@@ -195,11 +193,32 @@ async fn reload(site: &Site) -> Answer {
     }
 }
 
-fn front_page(site: &Site) -> Answer {
-    let html = page::render(&site.live.overview.load(), site.live.readiness(), &site.telemetry_path);
-    let mut answer = answer(StatusCode::OK, "text/html; charset=utf-8", html);
-    set(&mut answer, header::CONTENT_SECURITY_POLICY, PAGE_POLICY);
+async fn front_page<B>(site: &Site, request: &Request<B>) -> Answer {
+    let detail = if may_see_processes(site, request) { Detail::Processes } else { Detail::Teams };
+    let overview = site.live.overview.load_full();
+    let page = match overview.made(detail) {
+        Some(made) => made,
+        None => {
+            let path = site.telemetry_path.clone();
+            // Many teams take milliseconds, which are to hold up no other request.
+            let making = tokio::task::spawn_blocking(move || overview.page(detail, &path));
+            let Ok(page) = making.await else {
+                return text(StatusCode::INTERNAL_SERVER_ERROR, "the page could not be made\n");
+            };
+            page
+        }
+    };
+    let takes_gzip =
+        negotiate::compression(&joined(request.headers(), &header::ACCEPT_ENCODING)) == Compression::Gzip;
+    let packed = page.gzip.filter(|_| takes_gzip);
+    let is_packed = packed.is_some();
+    let mut answer = answer(StatusCode::OK, "text/html; charset=utf-8", packed.unwrap_or(page.plain));
+    set(&mut answer, header::CONTENT_SECURITY_POLICY, page::POLICY);
     set(&mut answer, header::REFERRER_POLICY, "no-referrer");
+    set(&mut answer, header::VARY, "Accept-Encoding");
+    if is_packed {
+        set(&mut answer, header::CONTENT_ENCODING, "gzip");
+    }
     answer
 }
 
