@@ -61,7 +61,8 @@ async fn serve(settings: &Serve) -> Result<(), String> {
     let (events, inbox) = mpsc::channel();
     let standing = Arc::new(Mutex::new(Standing::in_force(&rules)));
     let interval = gpus.interval(settings.sample_interval);
-    let frame = Frame { source: gpus.name(), detail: detail(settings), interval, delay: delay(settings, interval) };
+    let frame =
+        Frame { source: gpus.name(), detail: detail(settings), interval, delay: delay(settings, interval) };
     let showcase = Showcase::new(frame, Arc::clone(&standing));
     let live = showcase.live();
     let beginning = Beginning { past, rules, showcase, events: events.clone(), inbox };

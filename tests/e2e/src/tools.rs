@@ -11,6 +11,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("prometheus", "prometheus"),
     ("promtool", "prometheus"),
     ("victoria-metrics", "victoria-metrics"),
+    ("chromium", "chromium"),
     ("gzip", "gzip"),
     ("munged", "munge"),
     ("sbatch", "slurm-wlm"),

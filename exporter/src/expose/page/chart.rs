@@ -175,9 +175,12 @@ mod tests {
 
     #[test]
     fn the_axis_has_round_steps_above_the_highest_value() {
-        for (highest, step, label) in
-            [(0.0, 1.0, "4 W"), (350.0, 100.0, "400 W"), (1900.0, 500.0, "2000 W"), (39_000.0, 10_000.0, "40 kW")]
-        {
+        for (highest, step, label) in [
+            (0.0, 1.0, "4 W"),
+            (350.0, 100.0, "400 W"),
+            (1900.0, 500.0, "2000 W"),
+            (39_000.0, 10_000.0, "40 kW"),
+        ] {
             let axis = Axis::over(highest);
             assert_eq!((axis.step, axis.label(LINES).as_str()), (step, label), "{highest}");
         }

@@ -46,8 +46,7 @@ pub fn view(overview: &Overview, detail: Detail) -> View {
 
 fn state(overview: &Overview, zone: &TimeZone) -> State {
     let snapshot = &*overview.listing.snapshot;
-    let mut drivers: Vec<String> =
-        snapshot.gpus.iter().map(|gpu| gpu.card.driver_version.clone()).collect();
+    let mut drivers: Vec<String> = snapshot.gpus.iter().map(|gpu| gpu.card.driver_version.clone()).collect();
     drivers.sort();
     drivers.dedup();
     State {
@@ -136,9 +135,16 @@ fn teams(overview: &Overview, history: &History) -> Teams {
             team.watts = sum(team.watts, user.watts);
         }
     }
+    // Who draws nothing where all GPUs say who draws draws nothing.
+    let none = snapshot.gpus.iter().all(|gpu| gpu.up).then_some(0.0);
     let mut rows: Vec<Team> = teams
         .into_iter()
-        .map(|(owner, team)| Team { owner: owner.clone(), colour: history.colour(owner.team()), ..team })
+        .map(|(owner, team)| Team {
+            owner: owner.clone(),
+            colour: history.colour(owner.team()),
+            watts: team.watts.or(none.filter(|_| team.gpus == 0)),
+            ..team
+        })
         .filter(|team| team.joules > 0.0 || team.gpus > 0)
         .collect();
     rows.sort_by(|one, other| rank(one).cmp(&rank(other)).then(other.joules.total_cmp(&one.joules)));
@@ -172,4 +178,107 @@ fn sum(one: Option<f64>, other: Option<f64>) -> Option<f64> {
 #[expect(clippy::cast_possible_truncation, reason = "microseconds since 1970")]
 fn moment(unix: f64, zone: &TimeZone) -> Zoned {
     Timestamp::from_microsecond((unix * 1e6) as i64).unwrap_or_default().to_zoned(zone.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::view::{Because, Colour};
+    use super::*;
+    use crate::account::snapshot::TeamView;
+    use crate::expose::processes::Listing;
+    use crate::sample::Card;
+    use wattribute::owner::Reserved;
+    use wattribute::split::Amounts;
+    use wattribute::units::Millijoules;
+
+    fn owner(team: &str) -> Owner {
+        Owner::new([("team", team)])
+    }
+
+    /// A GPU that answers; owners with their watts and processes.
+    fn gpu(index: u32, owners: &[(&str, f64, usize)]) -> GpuView {
+        let card = Card {
+            uuid: format!("GPU-{index}").into(),
+            index,
+            model: "x".into(),
+            pci_bus_id: String::new(),
+            driver_version: "580".into(),
+            max_power: None,
+        };
+        let mut view = GpuView { up: true, ..GpuView::new(card) };
+        for (team, watts, processes) in owners {
+            view.watts.insert(owner(team), *watts);
+            view.teams.insert(owner(team), TeamView { processes: *processes, memory: None });
+        }
+        view
+    }
+
+    /// What the page says, where teams have been given so many joules.
+    fn seen(gpus: Vec<GpuView>, given: &[(&str, u64)]) -> View {
+        let mut snapshot = Snapshot { gpus, ..Snapshot::default() };
+        for (team, joules) in given {
+            let amounts = Amounts { active: Millijoules(joules * 1000), ..Amounts::default() };
+            let account = snapshot.hidden.ledger.gpu(&"GPU-0".into());
+            account.owners.insert(owner(team), amounts);
+            account.energy += amounts.active;
+        }
+        let listing = Listing { snapshot: Arc::new(snapshot), ..Listing::default() };
+        view(&Overview { listing: Arc::new(listing), ..Overview::default() }, Detail::Teams)
+    }
+
+    #[track_caller]
+    fn check(teams: &[Team], want: &[(&str, Option<f64>, f64, usize, usize)]) {
+        let got: Vec<_> = teams
+            .iter()
+            .map(|team| (team.owner.team(), team.watts, team.joules, team.gpus, team.processes))
+            .collect();
+        assert_eq!(got, want);
+    }
+
+    #[test]
+    fn teams_come_by_energy_and_what_no_team_drew_comes_last() {
+        let gpus =
+            vec![gpu(1, &[("b", 40.0, 1), ("unallocated", 9.0, 0)]), gpu(0, &[("a", 2.0, 1), ("b", 1.0, 2)])];
+        let view = seen(gpus, &[("a", 70), ("b", 90), ("gone", 5), ("never", 0), ("unallocated", 500)]);
+        let rows = [
+            ("b", Some(41.0), 90.0, 2, 3),
+            ("a", Some(2.0), 70.0, 1, 1),
+            ("gone", Some(0.0), 5.0, 0, 0),
+            ("unallocated", Some(9.0), 500.0, 1, 0),
+        ];
+        check(&view.teams.rows, &rows);
+        check(&[view.teams.sum], &[("", Some(52.0), 665.0, 2, 4)]);
+        assert_eq!(view.gpus.iter().map(|gpu| gpu.index).collect::<Vec<_>>(), [0, 1]);
+        let users: Vec<_> =
+            view.gpus[1].users.iter().map(|user| (user.owner.team(), user.processes)).collect();
+        assert_eq!(users, [("b", 1), ("unallocated", 0)]);
+        assert_eq!(view.gpus[1].users[1].colour, Colour::Reserved(Reserved::Unallocated));
+        assert_eq!((view.teams.because, view.state.residual_joules), (Because::Start, 0.0));
+    }
+
+    #[test]
+    fn while_a_gpu_is_silent_nobody_is_said_to_draw_nothing() {
+        let silent = GpuView { up: false, ..gpu(1, &[]) };
+        let view = seen(vec![gpu(0, &[("a", 2.0, 1)]), silent], &[("a", 70), ("gone", 5)]);
+        check(&view.teams.rows, &[("a", Some(2.0), 70.0, 1, 1), ("gone", None, 5.0, 0, 0)]);
+    }
+
+    #[test]
+    fn more_teams_than_fit_are_counted_and_summed() {
+        let names: Vec<String> = (0..250).map(|team| format!("team{team:03}")).collect();
+        let given: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 2)).collect();
+        let view = seen(vec![gpu(0, &[])], &given);
+        assert_eq!((view.teams.rows.len(), view.teams.left, view.teams.sum.joules), (200, 50, 500.0));
+    }
+
+    #[test]
+    fn residuals_do_not_outweigh_each_other() {
+        let mut snapshot = Snapshot::default();
+        snapshot.visible.ledger.gpu(&"GPU-0".into()).energy = Millijoules(3);
+        let account = snapshot.visible.ledger.gpu(&"GPU-1".into());
+        account.owners.insert(owner("a"), Amounts { active: Millijoules(3), ..Amounts::default() });
+        assert_eq!(residual_joules(&snapshot), 0.006);
+    }
 }

@@ -2,9 +2,11 @@
 
 use std::fmt::{self, Write};
 
-use super::text::{Bar, Count, Escaped, Moment, Name, Parts, Payer, Spot, class, gibibytes, percent, share, watts};
+use super::text::{
+    Bar, Count, Escaped, Moment, Name, Number, Parts, Payer, Quantity, Spot, class, gibibytes, percent,
+    share, watts,
+};
 use super::view::{Gpu, User, View};
-use super::text::{Number, Quantity};
 
 /// Owners that a card has room for.
 const USERS: usize = 4;
@@ -89,7 +91,7 @@ fn power_parts(gpu: &Gpu) -> Vec<(f64, &'static str)> {
 
 fn users(out: &mut String, gpu: &Gpu) -> fmt::Result {
     if gpu.users.is_empty() {
-        out.push_str("<p class=\"who\">Nobody has drawn anything yet.</p>\n");
+        out.push_str("<p class=\"who\">Nobody is on it.</p>\n");
         return Ok(());
     }
     let (shown, rest) = gpu.users.split_at(gpu.users.len().min(USERS));
@@ -101,7 +103,10 @@ fn users(out: &mut String, gpu: &Gpu) -> fmt::Result {
     }
     out.push_str("</ul>\n");
     if let Some(basis) = gpu.estimated_by {
-        writeln!(out, "<p class=\"note\">Estimated: divided by {basis}, for want of utilisation by process.</p>")?;
+        writeln!(
+            out,
+            "<p class=\"note\">Estimated: divided by {basis}, for want of utilisation by process.</p>"
+        )?;
     }
     Ok(())
 }
@@ -109,7 +114,7 @@ fn users(out: &mut String, gpu: &Gpu) -> fmt::Result {
 fn line(out: &mut String, user: &User) -> fmt::Result {
     write!(out, "<li><span>{}{}", Spot(user.colour), Payer(&user.owner))?;
     if user.processes > 0 {
-        write!(out, " <small>{}</small>", Count(user.processes, "process", "processes"))?;
+        write!(out, " <small>· {}</small>", Count(user.processes, "process", "processes"))?;
     }
     writeln!(out, "</span><span>{}</span></li>", watts(user.watts))
 }

@@ -1,7 +1,7 @@
 //! What each team drew in the last minutes, for the chart: small sums that are kept with every snapshot, and a chart of
 //! them for who looks.
 //!
-//! Bounded: 180 steps of at most 128 teams each, about half a megabyte; ten teams are 40 KiB. A step is five seconds, or
+//! Bounded: 181 steps of at most 128 teams each, about half a megabyte; ten teams are 40 KiB. A step is five seconds, or
 //! a sample interval where that is longer.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,8 +15,8 @@ use crate::account::snapshot::Snapshot;
 
 const STEP: Microseconds = Microseconds(5_000_000);
 /// The chart is as wide as what there is, in steps.
-const WIDTHS: [usize; 4] = [12, 36, 72, STEPS];
-const STEPS: usize = 180;
+const WIDTHS: [usize; 4] = [13, 37, 73, STEPS];
+const STEPS: usize = 181;
 /// More teams than this in a step are summed.
 const MOST_TEAMS: usize = 128;
 /// So many steps may be missing before the chart shows a gap.
@@ -118,8 +118,8 @@ impl History {
         }
         let is_rest = |team: &str| Reserved::parse(team).is_none() && !self.has_colour(team);
         bands.push(band(OTHERS, Colour::Others, &at, |step| step.rest(is_rest)));
-        for team in Reserved::ALL.map(Reserved::name) {
-            bands.push(band(team, Colour::Reserved, &at, |step| step.mean(team)));
+        for team in Reserved::ALL {
+            bands.push(band(team.name(), Colour::Reserved(team), &at, |step| step.mean(team.name())));
         }
         bands.retain(|band| band.watts.iter().flatten().any(|watts| *watts > 0.0));
         Chart { seconds: self.step.as_seconds() * (width - 1) as f64, bands }
@@ -128,10 +128,10 @@ impl History {
     /// The colour of a team, as of the last chart.
     pub fn colour(&self, team: &str) -> Colour {
         let slot = self.colours.iter().position(|one| one.as_deref() == Some(team));
-        match slot.and_then(|slot| u8::try_from(slot).ok()) {
-            Some(slot) => Colour::Slot(slot),
-            None if Reserved::parse(team).is_some() => Colour::Reserved,
-            None => Colour::Others,
+        match (slot.and_then(|slot| u8::try_from(slot).ok()), Reserved::parse(team)) {
+            (Some(slot), _) => Colour::Slot(slot),
+            (None, Some(reserved)) => Colour::Reserved(reserved),
+            (None, None) => Colour::Others,
         }
     }
 

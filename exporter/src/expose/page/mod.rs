@@ -30,7 +30,7 @@ const DOCUMENTATION: &str = env!("CARGO_PKG_REPOSITORY");
 /// What a browser may do with the page: apply this style, run this script, ask this exporter for the page again. A test
 /// says what the hashes must be.
 pub const POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-U69LyXmLWaFG4VLgXpotmN0pw0T7ljSHxly3Sq2Vsm8='; \
+    style-src 'sha256-XFKa9uTcKUSIbKCl/j7mNF8et1WpD7r7lPqUkJ4jWFs='; \
     script-src 'sha256-US3J9xbWHkr/O6cHuvTXbHOBIdFmuTVpXBoQcts5hSs='; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -74,7 +74,7 @@ fn head(out: &mut String, view: &View, telemetry_path: &str) -> fmt::Result {
         out,
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>{host} · Wattribute</title>\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<link rel=\"icon\" href=\"data:,\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
          <style>{STYLE}</style>\n</head>\n<body>\n<a class=\"skip\" href=\"#main\">Skip to the content</a>\n\
          <header>\n<div><h1><span>Watt</span>ribute</h1>\n<p class=\"host\">{host}</p></div>\n\
          <nav aria-label=\"Site\"><a href=\".{}\">Metrics</a>",
@@ -107,11 +107,11 @@ fn summary(out: &mut String, view: &View) -> fmt::Result {
     writeln!(
         out,
         "<dl class=\"tiles\">\n<div class=\"panel\"><dt>Power now</dt><dd>{}{of}</dd></div>\n\
-         <div class=\"panel\"><dt>Energy {}</dt><dd>{} {}</dd></div>\n\
+         <div class=\"panel\"><dt>Energy since {}</dt><dd>{} {}</dd></div>\n\
          <div class=\"panel\"><dt>GPUs up</dt><dd>{} <small>of {}</small></dd></div>\n\
          <div class=\"panel\"><dt>Teams at work</dt><dd>{} <small>{}</small></dd></div>\n</dl>",
         watts(power),
-        teams::Since(view),
+        teams::Begin(view),
         energy,
         unit.1,
         up.count(),

@@ -16,7 +16,7 @@ pub fn write(out: &mut String, processes: &Processes) -> fmt::Result {
         return Ok(());
     }
     out.push_str(
-        "<div class=\"panel scroll\" role=\"region\" aria-labelledby=\"processes\" tabindex=\"0\">\n<table>\n\
+        "<div class=\"panel scroll\" role=\"group\" aria-label=\"All columns\" tabindex=\"0\">\n<table>\n\
          <caption class=\"heard\">Processes on GPUs, the busiest first</caption>\n<thead><tr>\
          <th scope=\"col\" class=\"number\">GPU</th><th scope=\"col\" class=\"number\">PID</th>\
          <th scope=\"col\">Process</th><th scope=\"col\">User</th><th scope=\"col\">Billed to</th>\
@@ -27,7 +27,10 @@ pub fn write(out: &mut String, processes: &Processes) -> fmt::Result {
     out.push_str("</tbody>\n</table>\n</div>\n");
     let left = processes.all - processes.rows.len().min(processes.all);
     if left > 0 {
-        writeln!(out, "<p class=\"note\">And {left} more: <a href=\"./api/v1/processes\">the API</a> lists all.</p>")?;
+        writeln!(
+            out,
+            "<p class=\"note\">And {left} more: <a href=\"./api/v1/processes\">the API</a> lists all.</p>"
+        )?;
     }
     out.push_str("</section>\n");
     Ok(())
@@ -50,8 +53,8 @@ fn row(out: &mut String, process: &Process) -> fmt::Result {
         Name(&process.rule),
         Escaped(&process.evidence),
         gibibytes(process.memory_bytes),
-        percent(process.utilization_ratio, 0),
         Bar(process.utilization_ratio),
+        percent(process.utilization_ratio, 0),
         gpu = process.gpu,
         pid = process.pid,
     )
@@ -82,7 +85,13 @@ mod tests {
             ..Process::default()
         };
         let page = written(&Processes { rows: vec![process], all: 3 });
-        for part in ["./api/v1/processes?pid=4242\">4242</a>", "&lt;script&gt;", "a&amp;b", ">50</data>", "And 2 more"] {
+        for part in [
+            "./api/v1/processes?pid=4242\">4242</a>",
+            "&lt;script&gt;",
+            "a&amp;b",
+            ">50</data>",
+            "And 2 more",
+        ] {
             assert!(page.contains(part), "{part} in {page}");
         }
         assert!(!page.contains("<script") && !page.contains("<img"));

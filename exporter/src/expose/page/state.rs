@@ -63,7 +63,9 @@ pub fn notices(out: &mut String, view: &View) -> fmt::Result {
 /// Writes the section at the end.
 pub fn write(out: &mut String, view: &View, telemetry_path: &str) -> fmt::Result {
     let state = &view.state;
-    out.push_str("<section aria-labelledby=\"state\">\n<h2 id=\"state\">Accounting</h2>\n<dl class=\"panel facts\">\n");
+    out.push_str(
+        "<section aria-labelledby=\"state\">\n<h2 id=\"state\">Accounting</h2>\n<dl class=\"panel facts\">\n",
+    );
     writeln!(out, "<div><dt>Source</dt><dd>{}</dd></div>", Driver(state))?;
     writeln!(out, "<div><dt>Rules</dt><dd>{}</dd></div>", InForce(view))?;
     let verdict = if state.residual_joules == 0.0 {
@@ -100,7 +102,11 @@ impl fmt::Display for Driver<'_> {
             "nvml" | "" => {
                 write!(f, "NVIDIA driver {}", Escaped(&state.drivers.join(", ")))?;
                 let failed = usize::try_from(state.failed_calls).unwrap_or(usize::MAX);
-                if failed == 0 { Ok(()) } else { write!(f, "; {} failed", Count(failed, "call to it", "calls to it")) }
+                if failed == 0 {
+                    Ok(())
+                } else {
+                    write!(f, "; {} failed", Count(failed, "call to it", "calls to it"))
+                }
             }
             "demo" => f.write_str("Simulation: not real"),
             other => write!(f, "{}: not live", Escaped(other)),

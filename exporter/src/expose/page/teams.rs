@@ -40,13 +40,7 @@ fn row(out: &mut String, team: &Team, teams: &Teams, unit: EnergyUnit) -> fmt::R
     let part = share(Some(team.joules), Some(teams.sum.joules));
     write!(out, "<tr><th scope=\"row\">{}{}</th>", Spot(team.colour), Payer(&team.owner))?;
     numbers(out, team, unit)?;
-    writeln!(
-        out,
-        "<td class=\"number wide\">{}{}</td>{}</tr>",
-        percent(part, 1),
-        Bar(part),
-        Places(team)
-    )
+    writeln!(out, "<td class=\"number wide\">{}{}</td>{}</tr>", Bar(part), percent(part, 1), Places(team))
 }
 
 fn foot(out: &mut String, teams: &Teams, unit: EnergyUnit) -> fmt::Result {
@@ -78,16 +72,28 @@ impl fmt::Display for Places<'_> {
     }
 }
 
+/// Since when energy is counted.
+pub struct Begin<'a>(pub &'a View);
+
+impl fmt::Display for Begin<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.teams.because {
+            Because::Midnight => f.write_str("midnight"),
+            Because::Start | Because::Clock => Moment(&self.0.teams.since, &self.0.now).fmt(f),
+        }
+    }
+}
+
 /// Since when energy is counted, and why from then.
-pub struct Since<'a>(pub &'a View);
+struct Since<'a>(&'a View);
 
 impl fmt::Display for Since<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (teams, now) = (&self.0.teams, &self.0.now);
-        match teams.because {
-            Because::Midnight => f.write_str("since midnight"),
-            Because::Start => write!(f, "since {}, when the exporter began", Moment(&teams.since, now)),
-            Because::Clock => write!(f, "since {}, when the clock leapt", Moment(&teams.since, now)),
-        }
+        write!(f, "since {}", Begin(self.0))?;
+        f.write_str(match self.0.teams.because {
+            Because::Midnight => "",
+            Because::Start => ", when the exporter began",
+            Because::Clock => ", when the clock leapt",
+        })
     }
 }

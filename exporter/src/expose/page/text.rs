@@ -6,7 +6,7 @@
 use std::fmt::{self, Write};
 
 use jiff::Zoned;
-use wattribute::owner::{Owner, TEAM};
+use wattribute::owner::{Owner, Reserved, TEAM};
 
 use super::view::Colour;
 
@@ -65,8 +65,9 @@ pub fn class(colour: Colour) -> &'static str {
     const SLOTS: [&str; 8] = ["c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7"];
     match colour {
         Colour::Slot(slot) => SLOTS.get(usize::from(slot)).copied().unwrap_or("others"),
-        Colour::Others => "others",
-        Colour::Reserved => "nobody",
+        Colour::Others | Colour::Reserved(Reserved::Overflow) => "others",
+        Colour::Reserved(Reserved::Unattributed) => "unattributed",
+        Colour::Reserved(_) => "nobody",
     }
 }
 
@@ -136,7 +137,9 @@ pub struct Parts<'a>(pub &'a [(f64, &'a str)]);
 
 impl fmt::Display for Parts<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("<svg class=\"bar\" aria-hidden=\"true\" viewBox=\"0 0 100 1\" preserveAspectRatio=\"none\">")?;
+        f.write_str(
+            "<svg class=\"bar\" aria-hidden=\"true\" viewBox=\"0 0 100 1\" preserveAspectRatio=\"none\">",
+        )?;
         let mut begin = 0.0;
         for (part, class) in self.0 {
             let width = part.clamp(0.0, 1.0 - f64::min(begin, 1.0));
@@ -203,10 +206,7 @@ mod tests {
     fn a_number_has_its_exact_value_and_what_is_unknown_is_none() {
         check(watts(Some(612.25)), "<data value=\"612.25\">612</data>\u{a0}W");
         check(percent(Some(0.314), 0), "<data value=\"0.314\">31</data>\u{a0}%");
-        check(
-            gibibytes(None),
-            "<span aria-hidden=\"true\">–</span><span class=\"heard\">unknown</span>",
-        );
+        check(gibibytes(None), "<span aria-hidden=\"true\">–</span><span class=\"heard\">unknown</span>");
     }
 
     #[test]
@@ -221,7 +221,10 @@ mod tests {
     #[test]
     fn bars_do_not_overflow() {
         let written = Parts(&[(0.75, "c0"), (0.5, "c1"), (0.1, "c2")]).to_string();
-        assert!(written.contains("class=\"c1\" x=\"75.0\" width=\"25.0\"") && !written.contains("c2"), "{written}");
+        assert!(
+            written.contains("class=\"c1\" x=\"75.0\" width=\"25.0\"") && !written.contains("c2"),
+            "{written}"
+        );
         check(Bar(None), "");
     }
 

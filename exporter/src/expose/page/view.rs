@@ -1,7 +1,7 @@
 //! What the page says, as plain values: [`super::gather`] finds them, the files beside it write them.
 
 use jiff::Zoned;
-use wattribute::owner::Owner;
+use wattribute::owner::{Owner, Reserved};
 
 use super::history::Chart;
 use crate::expose::overview::Rules;
@@ -142,7 +142,7 @@ pub enum Colour {
     /// One of the rest.
     Others,
     /// No team of a rule.
-    Reserved,
+    Reserved(Reserved),
 }
 
 /// The processes on all GPUs, as many as fit on a page.

@@ -31,10 +31,10 @@ fn a_step_is_the_mean_of_its_samples() {
     let mut history = history(0..3, &[("a", 100.0)]);
     history.note(Microseconds(3_000_000), &snapshot(&[("a", 200.0), ("b", 8.0)]));
     let chart = history.chart();
-    let last: Vec<_> = chart.bands.iter().map(|band| (&*band.name, band.watts[11])).collect();
+    let last: Vec<_> = chart.bands.iter().map(|band| (&*band.name, band.watts[12])).collect();
     assert_eq!(last, [("a", Some(125.0)), ("b", Some(2.0))]);
-    assert_eq!(chart.bands[0].watts[..11], [None; 11]);
-    assert!((chart.seconds - 55.0).abs() < 1e-9);
+    assert_eq!(chart.bands[0].watts[..12], [None; 12]);
+    assert!((chart.seconds - 60.0).abs() < 1e-9);
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn it_forgets_after_a_quarter_of_an_hour() {
 fn a_gap_stays_a_gap_and_a_late_sample_makes_none() {
     let seconds = (0..20).chain(30..40).chain(100..110);
     let chart = history(seconds, &[("a", 1.0)]).chart();
-    let known: Vec<bool> = chart.bands[0].watts[36 - 22..].iter().map(Option::is_some).collect();
+    let known: Vec<bool> = chart.bands[0].watts[37 - 22..].iter().map(Option::is_some).collect();
     let want = [vec![true; 8], vec![false; 12], vec![true; 2]].concat();
     assert_eq!(known, want);
 }
@@ -71,7 +71,7 @@ fn a_team_keeps_its_colour_while_it_is_among_the_eight() {
     let mut history = history(0..10, &teams);
     let chart = history.chart();
     assert_eq!(chart.bands.len(), 9);
-    assert_eq!((chart.bands[8].name.as_str(), chart.bands[8].watts[11]), (OTHERS, Some(10.0)));
+    assert_eq!((chart.bands[8].name.as_str(), chart.bands[8].watts[12]), (OTHERS, Some(10.0)));
     let before = history.colour("team11");
     assert!(matches!(before, Colour::Slot(_)) && history.colour("team00") == Colour::Others);
     (10..200).for_each(|second| {
@@ -80,7 +80,7 @@ fn a_team_keeps_its_colour_while_it_is_among_the_eight() {
     history.chart();
     assert_eq!(history.colour("team11"), before);
     assert!(matches!(history.colour("team00"), Colour::Slot(_)));
-    assert_eq!(history.colour("unallocated"), Colour::Reserved);
+    assert_eq!(history.colour("unallocated"), Colour::Reserved(Reserved::Unallocated));
 }
 
 #[test]
@@ -90,6 +90,6 @@ fn thousands_of_teams_are_summed_and_none_is_lost() {
     let mut history = history(0..1, &[&teams[..], &[("unallocated", 7.0)]].concat());
     assert_eq!(history.steps[0].teams.len(), MOST_TEAMS + 1);
     let chart = history.chart();
-    let sum: f64 = chart.bands.iter().filter_map(|band| band.watts[11]).sum();
+    let sum: f64 = chart.bands.iter().filter_map(|band| band.watts[12]).sum();
     assert!((sum - 1007.0).abs() < 1e-9, "{sum}");
 }
