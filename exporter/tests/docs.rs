@@ -20,6 +20,7 @@ const PAGES: &[&str] = &[
     "docs/captures.md",
     "docs/driver.md",
     "docs/money.md",
+    "docs/page.md",
     "docs/runbooks.md",
     "examples/monitoring/README.md",
     "tests/README.md",

@@ -158,7 +158,7 @@ fn table(out: &mut String, bands: &[Band]) -> fmt::Result {
 fn span(seconds: f64) -> String {
     let minutes = seconds / 60.0;
     match minutes {
-        ..2.0 => format!("{:.0} s", seconds),
+        ..2.0 => format!("{seconds:.0} s"),
         2.0..120.0 => format!("{minutes:.0} min"),
         _ => format!("{:.1} h", minutes / 60.0),
     }

@@ -46,7 +46,7 @@ fn row(out: &mut String, team: &Team, teams: &Teams, unit: EnergyUnit) -> fmt::R
 fn foot(out: &mut String, teams: &Teams, unit: EnergyUnit) -> fmt::Result {
     out.push_str("<tfoot>");
     if teams.left > 0 {
-        write!(out, "<tr><td colspan=\"6\">and {} more, which the metrics have</td></tr>\n", teams.left)?;
+        writeln!(out, "<tr><td colspan=\"6\">and {} more, which the metrics have</td></tr>", teams.left)?;
     }
     out.push_str("<tr><th scope=\"row\">Together</th>");
     numbers(out, &teams.sum, unit)?;

@@ -139,9 +139,11 @@ fn without_script_its_numbers_are_those_of_the_scrape_and_of_the_api() {
     let listed: Value = serde_json::from_slice(&listed.body).expect("JSON");
     let process = &listed["gpus"][1]["processes"][0];
     let part = seen.part(&format!("./api/v1/processes?pid={}\"", process["pid"]), "</tr>");
-    let numbers =
-        [&process["memory_bytes"], &process["sm_utilization"]].map(|value| value.as_f64().expect("a number"));
-    assert_eq!(values(part), numbers, "{part}");
+    let [memory, busy] = [&process["memory_bytes"], &process["sm_utilization"]].map(Value::as_f64);
+    let [shown_memory, shown_busy] = values(part)[..] else { panic!("{part}") };
+    // The driver's samples of it are not exactly alike.
+    let is_near = |busy: f64| (busy - shown_busy).abs() < 0.05;
+    assert!(Some(shown_memory) == memory && busy.is_some_and(is_near), "{part} {process}");
     assert!(part.contains("<bdi>&lt;b&gt;'&amp;</bdi>"), "{part}");
 }
 
