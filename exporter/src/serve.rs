@@ -21,7 +21,7 @@ use crate::expose::routes::{Audience, Live, Site};
 use crate::publish::{self, Durable, Outbox};
 use crate::reload::{Reloader, Signals, Standing};
 use crate::settings::{Listen, Serve};
-use crate::showcase::Showcase;
+use crate::showcase::{Frame, Showcase};
 use crate::source::Gpus;
 use crate::state::format::{self, State};
 use crate::state::{OpenError, StateDir};
@@ -75,7 +75,10 @@ async fn serve(settings: &Serve, sockets: ListenFd) -> Result<(), String> {
 
     let (events, inbox) = mpsc::channel();
     let standing = Arc::new(Mutex::new(Standing::in_force(&rules)));
-    let showcase = Showcase::new(gpus.name(), Arc::clone(&standing), detail(settings));
+    let interval = gpus.interval(settings.sample_interval);
+    let frame =
+        Frame { source: gpus.name(), detail: detail(settings), interval, delay: delay(settings, interval) };
+    let showcase = Showcase::new(frame, Arc::clone(&standing));
     let live = showcase.live();
     let beginning = Beginning { past, rules, showcase, events: events.clone(), inbox };
     let books = start(settings, &gpus, beginning);
@@ -141,6 +144,11 @@ fn site(
 fn detail(settings: &Serve) -> Detail {
     let everybody = settings.web.onlookers == Audience::Everybody;
     if everybody || settings.web.config_file.is_some() { Detail::Processes } else { Detail::Teams }
+}
+
+/// How far the counters are behind.
+fn delay(settings: &Serve, interval: Duration) -> Duration {
+    settings.exposition_delay.max(interval * 2)
 }
 
 /// The rules files that were given; else, for the demo, its own.
@@ -251,7 +259,7 @@ struct Beginning {
 
 /// Starts the stages behind the samples.
 fn start(settings: &Serve, gpus: &Gpus, beginning: Beginning) -> io::Result<Books> {
-    let Beginning { past, rules, showcase, events, inbox } = beginning;
+    let Beginning { past, rules, mut showcase, events, inbox } = beginning;
     let outbox = Outbox::default();
     let show = move |snapshot, failed| showcase.show(snapshot, failed);
     let publisher = publish::spawn(outbox.clone(), past.durable, show)?;
@@ -265,7 +273,7 @@ fn start(settings: &Serve, gpus: &Gpus, beginning: Beginning) -> io::Result<Book
     let config = Config {
         begins: clock::monotonic(),
         interval,
-        delay: settings.exposition_delay.max(interval * 2),
+        delay: delay(settings, interval),
         host: gpus.host(),
         schedulers: gpus.schedulers(),
         process_series: settings.processes_max_series,

@@ -1,41 +1,65 @@
-//! Puts each snapshot where scrapes and the page find it.
+//! Puts each snapshot where scrapes and the page find it, and remembers of it what the page says of the past: what
+//! owners had at midnight, and what teams drew in the last minutes.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use wattribute::owner::Owner;
-use wattribute::units::Millijoules;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use wattribute::units::Microseconds;
 
 use crate::account::occupant::Detail;
-use crate::account::snapshot::{GpuView, Snapshot};
+use crate::account::snapshot::Snapshot;
 use crate::clock;
-use crate::expose::overview::{self, Overview};
+use crate::expose::overview::Overview;
+use crate::expose::page::history::History;
+use crate::expose::page::today::{self, Today};
 use crate::expose::processes::Listing;
 use crate::expose::publish::Published;
 use crate::expose::routes::Live;
 use crate::expose::rows::{About, Scrapable};
 use crate::reload::Standing;
 
+/// What does not change while the exporter runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame {
+    /// As in the metric `source_info`.
+    pub source: &'static str,
+    /// Whether single processes are shown.
+    pub detail: Detail,
+    /// The time from one sample to the next.
+    pub interval: Duration,
+    /// How far the counters are behind.
+    pub delay: Duration,
+}
+
 /// What is shown, and what is said beside the snapshots.
 pub struct Showcase {
-    source: &'static str,
+    frame: Frame,
     standing: Arc<Mutex<Standing>>,
-    detail: Detail,
     host: Arc<str>,
+    /// `None` before the first snapshot.
+    today: Option<Arc<Today>>,
+    history: Arc<Mutex<History>>,
     live: Arc<Live>,
 }
 
 impl Showcase {
     /// Shows an empty snapshot until the first one comes.
-    pub fn new(source: &'static str, standing: Arc<Mutex<Standing>>, detail: Detail) -> Self {
-        let now = standing.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let snapshot = Arc::new(Snapshot::default());
-        let overview = view(&snapshot, source, &now);
-        let about = About { source, rules: now.status, state_write_failed: None };
-        let published = Published::new(Arc::new(Scrapable { snapshot, about }));
+    pub fn new(frame: Frame, standing: Arc<Mutex<Standing>>) -> Self {
         let host = rustix::system::uname().nodename().to_string_lossy().into();
-        Self { source, standing, detail, host, live: Arc::new(Live::new(published, overview)) }
+        let history = History::new(Microseconds(frame.interval.as_micros().try_into().unwrap_or(u64::MAX)));
+        let history = Arc::new(Mutex::new(history));
+        let nothing = Published::new(Arc::new(Scrapable {
+            snapshot: Arc::default(),
+            about: about(frame, &lock(&standing), None),
+        }));
+        let live = Arc::new(Live::new(nothing, Overview::default()));
+        let this = Self { frame, standing, host, today: None, history, live };
+        this.live.overview.store(Arc::new(this.overview(Arc::default(), None)));
+        this
     }
 
     /// Where requests find what is shown.
@@ -44,81 +68,64 @@ impl Showcase {
     }
 
     /// Shows a snapshot, which is on disk unless that failed.
-    pub fn show(&self, snapshot: Arc<Snapshot>, state_write_failed: Option<bool>) {
-        let standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut overview = view(&snapshot, self.source, &standing);
-        if self.detail == Detail::Processes {
-            let listing = Listing {
-                snapshot: Arc::clone(&snapshot),
-                host: Arc::clone(&self.host),
-                source: self.source,
-                rules: standing.page.clone(),
-                generated: clock::unix().as_seconds(),
-            };
-            overview.processes = Some(listing.table());
-            self.live.listing.store(Arc::new(listing));
+    pub fn show(&mut self, snapshot: Arc<Snapshot>, state_write_failed: Option<bool>) {
+        self.remember(&snapshot, state_write_failed);
+        let overview = self.overview(Arc::clone(&snapshot), state_write_failed);
+        if self.frame.detail == Detail::Processes {
+            self.live.listing.store(Arc::clone(&overview.listing));
         }
         self.live.overview.store(Arc::new(overview));
         self.live.is_ready.store(snapshot.ready, Ordering::Relaxed);
-        let about = About { source: self.source, rules: standing.status, state_write_failed };
+        let about = about(self.frame, &lock(&self.standing), state_write_failed);
         self.live.published.store(Arc::new(Published::new(Arc::new(Scrapable { snapshot, about }))));
     }
-}
 
-/// What the page says of a snapshot: live, and so ahead of the counters.
-fn view(snapshot: &Snapshot, source: &str, standing: &Standing) -> Overview {
-    Overview {
-        source: source.into(),
-        version: env!("CARGO_PKG_VERSION").into(),
-        rules: standing.page.clone(),
-        gpus: snapshot.gpus.iter().map(gpu).collect(),
-        teams: teams(snapshot),
-        processes: None,
+    /// Keeps what the page says of the past.
+    fn remember(&mut self, snapshot: &Snapshot, state_write_failed: Option<bool>) {
+        lock(&self.history).note(clock::monotonic(), snapshot);
+        let now = now();
+        self.today = match self.today.take() {
+            Some(today) => Some(today.next(now, snapshot).map_or(today, Arc::new)),
+            // With a state directory owners may have had something before; it was not drawn today, or nobody knows.
+            None => {
+                let before = state_write_failed.map(|_| today::totals(snapshot)).unwrap_or_default();
+                Some(Arc::new(Today::start(now.to_zoned(TimeZone::system()), before)))
+            }
+        };
     }
-}
 
-#[expect(clippy::cast_precision_loss, reason = "for display")]
-fn gpu(view: &GpuView) -> overview::Gpu {
-    let latest = view.latest.filter(|_| view.up);
-    let gauges = latest.map(|latest| latest.gauges).unwrap_or_default();
-    overview::Gpu {
-        index: view.card.index,
-        model: view.card.model.to_string(),
-        uuid: view.card.uuid.to_string(),
-        is_up: view.up,
-        power_watts: latest.and_then(|latest| latest.power).map(wattribute::units::Milliwatts::as_watts),
-        power_limit_watts: gauges.power_limit.map(wattribute::units::Milliwatts::as_watts),
-        utilization_ratio: gauges.utilization,
-        temperature_celsius: gauges.temperature_celsius.map(f64::from),
-        memory_used_bytes: gauges.memory_used.map(|bytes| bytes as f64),
-        memory_total_bytes: gauges.memory_total.map(|bytes| bytes as f64),
-    }
-}
-
-/// The owners over all GPUs, those that draw most first.
-fn teams(snapshot: &Snapshot) -> Vec<overview::Team> {
-    let mut energy: BTreeMap<&Owner, Millijoules> = BTreeMap::new();
-    for (_, account) in snapshot.visible.ledger.gpus().chain(snapshot.hidden.ledger.gpus()) {
-        for (owner, amounts) in &account.owners {
-            *energy.entry(owner).or_default() += amounts.active + amounts.idle;
+    fn overview(&self, snapshot: Arc<Snapshot>, state_write_failed: Option<bool>) -> Overview {
+        let standing = lock(&self.standing).clone();
+        let listing = Listing {
+            snapshot,
+            host: Arc::clone(&self.host),
+            source: self.frame.source,
+            rules: standing.page,
+            generated: clock::unix().as_seconds(),
+        };
+        Overview {
+            listing: Arc::new(listing),
+            rules_since: standing.status.success_timestamp,
+            state_write_failed,
+            delay: self.frame.delay,
+            today: self.today.clone().unwrap_or_else(|| {
+                Arc::new(Today::start(now().to_zoned(TimeZone::system()), BTreeMap::new()))
+            }),
+            history: Arc::clone(&self.history),
+            pages: Default::default(),
         }
     }
-    let watts = |owner: &Owner| {
-        let up = snapshot.gpus.iter().filter(|gpu| gpu.up);
-        up.filter_map(|gpu| gpu.watts.get(owner)).copied().reduce(|sum, more| sum + more)
-    };
-    let processes = |owner: &Owner| {
-        snapshot.gpus.iter().filter_map(|gpu| gpu.teams.get(owner)).map(|team| team.processes).sum()
-    };
-    let mut teams: Vec<overview::Team> = energy
-        .into_iter()
-        .map(|(owner, energy)| overview::Team {
-            owner: owner.clone(),
-            watts: watts(owner),
-            joules: energy.as_joules(),
-            processes: processes(owner),
-        })
-        .collect();
-    teams.sort_by(|a, b| b.watts.unwrap_or(0.0).total_cmp(&a.watts.unwrap_or(0.0)));
-    teams
+}
+
+fn about(frame: Frame, standing: &Standing, state_write_failed: Option<bool>) -> About {
+    About { source: frame.source, rules: standing.status, state_write_failed }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn now() -> Timestamp {
+    let micros = i64::try_from(clock::unix().0).unwrap_or(i64::MAX);
+    Timestamp::from_microsecond(micros).unwrap_or(Timestamp::MAX)
 }

@@ -2,11 +2,13 @@
 
 use super::fixture::EveryMetric;
 use super::http_tests::{check, site, start};
-use super::overview::{Overview, Process, Processes};
 use super::routes::{Reload, Site};
 use crate::web::door::Door;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Of the page, where single processes are shown.
+const PROCESSES: &str = "<h2 id=\"processes\">";
 
 /// bcrypt of "secret" and of "other", of cost 4.
 fn hash(password: &str) -> String {
@@ -54,12 +56,9 @@ fn with_the_password_there_are_single_processes_and_reloads() {
     let (reload, mut requests) = tokio::sync::mpsc::channel::<Reload>(1);
     let file = write("rights", &format!("basic_auth_users: {{ann: {:?}}}", hash("secret")));
     let site = Site { reload, ..behind(&file) };
-    let row = Process { comm: "a-process".into(), ..Process::default() };
-    let processes = Some(Processes { rows: vec![row], all: 1 });
-    site.live.overview.store(Arc::new(Overview { processes, ..Overview::default() }));
     let running = start(site);
     check(&running.ask("GET /api/v1/processes", &ann("secret")), 200, &[]);
-    check(&running.ask("GET /", &ann("secret")), 200, &["a-process"]);
+    check(&running.ask("GET /", &ann("secret")), 200, &[PROCESSES]);
     let answer = std::thread::spawn(move || {
         requests.blocking_recv().expect("a request").send(Ok(())).expect("it is awaited");
     });
@@ -72,13 +71,9 @@ fn with_the_password_there_are_single_processes_and_reloads() {
 
 #[test]
 fn without_a_file_the_page_has_no_processes() {
-    let site = site(EveryMetric);
-    let row = Process { comm: "a-process".into(), ..Process::default() };
-    let processes = Some(Processes { rows: vec![row], all: 1 });
-    site.live.overview.store(Arc::new(Overview { processes, ..Overview::default() }));
-    let page = start(site).ask("GET /", "");
+    let page = start(site(EveryMetric)).ask("GET /", "");
     check(&page, 200, &[]);
-    assert!(!page.contains("a-process"));
+    assert!(!page.contains(PROCESSES));
 }
 
 #[test]

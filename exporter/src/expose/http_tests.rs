@@ -142,12 +142,17 @@ fn single_processes_are_shown_only_if_that_is_enabled() {
 }
 
 #[test]
-fn there_is_a_page_that_may_run_no_script() {
+fn there_is_a_page_that_may_run_its_own_script_only() {
     let answer = start(site(EveryMetric)).ask("GET /", "Accept: text/html\r\n");
     check(
         &answer,
         200,
-        &["content-type: text/html", "content-security-policy: default-src 'none';", "/metrics"],
+        &[
+            "content-type: text/html",
+            "content-security-policy: default-src 'none';",
+            "script-src 'sha256-",
+            "./metrics",
+        ],
     );
 }
 

@@ -1,8 +1,9 @@
 //! The last stage: what has been accounted, as text over HTTP.
 //!
 //! [`metrics`] is the table of everything exported, [`encode`] writes it in both text formats, [`publish`] keeps
-//! each writing of one snapshot, [`negotiate`] chooses among them, [`page`] is for people, [`processes`] for programs
-//! that ask who is on which GPU, and [`http`] serves it all, with what [`crate::web`] says of who may ask. Nothing here samples, accounts or waits for the driver; the caller publishes a snapshot, scrapes read it.
+//! each writing of one snapshot, [`negotiate`] chooses among them, [`page`] is for people, made of an [`overview`] when one looks,
+//! [`processes`] for programs that ask who is on which GPU, and [`http`] serves it all, with what [`crate::web`] says of who may
+//! ask. Nothing here samples, accounts or waits for the driver; the caller publishes a snapshot, scrapes read it.
 
 mod connection;
 #[cfg(test)]
@@ -20,7 +21,6 @@ pub mod negotiate;
 pub mod overview;
 pub mod own_process;
 pub mod page;
-mod page_processes;
 pub mod processes;
 mod processes_query;
 #[cfg(test)]

@@ -1,52 +1,63 @@
-//! What the page for people says, as plain values that the running exporter fills in.
+//! What the page for people is made of: the newest snapshot, and what is remembered beside it. It becomes a page when
+//! somebody looks, once for all who look at the same snapshot.
 
-use wattribute::owner::Owner;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
-/// What the page says.
-#[derive(Clone, Debug, Default)]
+use bytes::Bytes;
+
+use super::page::{self, history::History, today::Today};
+use super::processes::Listing;
+use super::publish;
+use crate::account::occupant::Detail;
+
+/// What the page is made of.
+#[derive(Default)]
 pub struct Overview {
-    /// Where the readings come from, as in the metric `source_info`: anything but `nvml` is marked as not real.
-    pub source: String,
-    /// The version of this exporter.
-    pub version: String,
-    /// Which rules are in force.
-    pub rules: Rules,
-    /// The GPUs by index.
-    pub gpus: Vec<Gpu>,
-    /// The owners, in the order they are to be shown.
-    pub teams: Vec<Team>,
-    /// The processes; `None` where single processes are not shown.
-    pub processes: Option<Processes>,
+    pub listing: Arc<Listing>,
+    /// When the rules in force were loaded, Unix time in seconds.
+    pub rules_since: f64,
+    /// `None` without a state directory.
+    pub state_write_failed: Option<bool>,
+    /// How far the counters are behind.
+    pub delay: Duration,
+    pub today: Arc<Today>,
+    pub history: Arc<Mutex<History>>,
+    /// Without single processes, and with them.
+    pub pages: [OnceLock<Page>; 2],
 }
 
-/// The processes on all GPUs, as many as fit on a page.
-#[derive(Clone, Debug, Default)]
-pub struct Processes {
-    /// Those that are busiest first.
-    pub rows: Vec<Process>,
-    /// How many there are.
-    pub all: usize,
+/// A page, as it is and packed.
+#[derive(Clone)]
+pub struct Page {
+    pub plain: Bytes,
+    /// `None` if it could not be packed.
+    pub gzip: Option<Bytes>,
 }
 
-/// A process on a GPU. What is not known is empty or `None`.
-#[derive(Clone, Debug, Default)]
-pub struct Process {
-    /// The driver's index of the GPU.
-    pub gpu: u32,
-    pub pid: u32,
-    pub comm: String,
-    pub user: String,
-    pub workload: String,
-    /// Who pays; `None` while that is being found out.
-    pub owner: Option<Owner>,
-    /// The rule, or why there is none.
-    pub rule: String,
-    /// `kernel`, `scheduler` or `declared`.
-    pub evidence: String,
-    /// GPU memory, in bytes.
-    pub memory_bytes: Option<f64>,
-    /// Share of the last interval in which it was busy.
-    pub utilization_ratio: Option<f64>,
+impl Overview {
+    /// The page, if somebody has looked already.
+    #[must_use]
+    pub fn made(&self, detail: Detail) -> Option<Page> {
+        self.slot(detail).get().cloned()
+    }
+
+    /// The page, made now if need be; that takes milliseconds where there are many teams and processes.
+    pub fn page(&self, detail: Detail, telemetry_path: &str) -> Page {
+        let make = || {
+            let plain = page::render(&page::gather::view(self, detail), telemetry_path);
+            Page { gzip: publish::gzip(plain.as_bytes()).ok(), plain: plain.into() }
+        };
+        self.slot(detail).get_or_init(make).clone()
+    }
+
+    fn slot(&self, detail: Detail) -> &OnceLock<Page> {
+        let [teams, processes] = &self.pages;
+        match detail {
+            Detail::Teams => teams,
+            Detail::Processes => processes,
+        }
+    }
 }
 
 /// The state of the rules.
@@ -65,44 +76,6 @@ pub enum Rules {
         /// Every error, one to a line.
         errors: String,
     },
-}
-
-/// A GPU, live. What could not be read is `None`.
-#[derive(Clone, Debug, Default)]
-pub struct Gpu {
-    /// The driver's index.
-    pub index: u32,
-    /// The model, as the driver names it.
-    pub model: String,
-    /// The UUID.
-    pub uuid: String,
-    /// Whether the last reading succeeded.
-    pub is_up: bool,
-    /// Power drawn, in watts.
-    pub power_watts: Option<f64>,
-    /// Power limit in force, in watts.
-    pub power_limit_watts: Option<f64>,
-    /// Share of time in which a kernel ran, 0 to 1.
-    pub utilization_ratio: Option<f64>,
-    /// Temperature, in degrees Celsius.
-    pub temperature_celsius: Option<f64>,
-    /// Memory in use, in bytes.
-    pub memory_used_bytes: Option<f64>,
-    /// Memory there is, in bytes.
-    pub memory_total_bytes: Option<f64>,
-}
-
-/// An owner, over all GPUs.
-#[derive(Clone, Debug)]
-pub struct Team {
-    /// Its labels.
-    pub owner: Owner,
-    /// Its share of the power drawn now, in watts.
-    pub watts: Option<f64>,
-    /// The energy booked to it since accounting began, in joules.
-    pub joules: f64,
-    /// Its processes on GPUs.
-    pub processes: usize,
 }
 
 /// Whether the first complete sample is in.

@@ -5,6 +5,7 @@
 //! is not known. Called by [`super::routes`].
 
 use super::overview;
+use super::page::view;
 use super::processes_query::Query;
 use crate::account::occupant::{Occupant, Reason, Standing};
 use crate::account::on_gpu;
@@ -209,7 +210,7 @@ impl Listing {
 
     /// The rows of the page, the busiest first.
     #[expect(clippy::cast_precision_loss, reason = "for display")]
-    pub fn table(&self) -> overview::Processes {
+    pub fn table(&self) -> view::Processes {
         let gpus = self.snapshot.gpus.iter();
         let mut all: Vec<(&GpuView, &Occupant)> =
             gpus.flat_map(|gpu| gpu.occupants.iter().map(move |one| (gpu, one))).collect();
@@ -224,7 +225,7 @@ impl Listing {
                 Standing::Billed { owner, .. } => Some(owner.clone()),
                 Standing::Waiting(_) => None,
             };
-            overview::Process {
+            view::Process {
                 gpu: gpu.card.index,
                 pid: process.pid,
                 comm: process.comm.unwrap_or_default().into(),
@@ -240,6 +241,6 @@ impl Listing {
                 utilization_ratio: process.sm_utilization,
             }
         };
-        overview::Processes { rows: all.iter().map(row).collect(), all: count }
+        view::Processes { rows: all.iter().map(row).collect(), all: count }
     }
 }

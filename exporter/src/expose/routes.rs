@@ -9,6 +9,7 @@ use super::page;
 use super::processes::Listing;
 use super::processes_query::Query;
 use super::publish::{self, EncodeError, Published};
+use crate::account::occupant::Detail;
 use crate::web::door::Door;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -104,8 +105,6 @@ const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
 /// How long a scrape may take where the scraper does not say how long it waits.
 const LONGEST_SCRAPE: Duration = Duration::from_secs(60);
 const PROCESSES: &str = "/api/v1/processes";
-/// The page needs its own style and nothing else.
-const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Answers one request.
 pub async fn respond<B>(site: &Site, caller: Caller, request: &Request<B>) -> Answer {
@@ -113,7 +112,7 @@ pub async fn respond<B>(site: &Site, caller: Caller, request: &Request<B>) -> An
     let writes = matches!(*request.method(), Method::POST | Method::PUT);
     match request.uri().path() {
         path if path == site.telemetry_path && reads => scrape(site, request.headers()).await,
-        "/" if reads => front_page(site, caller),
+        "/" if reads => front_page(site, caller, request).await,
         "/-/healthy" if reads => text(StatusCode::OK, "wattribute is healthy\n"),
         "/-/ready" if reads => ready(site),
         PROCESSES if reads => processes(site, caller, request).await,
@@ -261,15 +260,32 @@ async fn reload(site: &Site, caller: Caller, headers: &HeaderMap) -> Answer {
     }
 }
 
-fn front_page(site: &Site, caller: Caller) -> Answer {
-    let mut overview = site.live.overview.load_full();
-    if overview.processes.is_some() && !site.onlookers.includes(caller) {
-        overview = Arc::new(Overview { processes: None, ..(*overview).clone() });
-    }
-    let html = page::render(&overview, site.live.readiness(), &site.telemetry_path);
-    let mut answer = answer(StatusCode::OK, "text/html; charset=utf-8", html);
-    set(&mut answer, header::CONTENT_SECURITY_POLICY, PAGE_POLICY);
+async fn front_page<B>(site: &Site, caller: Caller, request: &Request<B>) -> Answer {
+    let detail = if site.onlookers.includes(caller) { Detail::Processes } else { Detail::Teams };
+    let overview = site.live.overview.load_full();
+    let page = match overview.made(detail) {
+        Some(made) => made,
+        None => {
+            let path = site.telemetry_path.clone();
+            // Many teams take milliseconds, which are to hold up no other request.
+            let making = tokio::task::spawn_blocking(move || overview.page(detail, &path));
+            let Ok(page) = making.await else {
+                return text(StatusCode::INTERNAL_SERVER_ERROR, "the page could not be made\n");
+            };
+            page
+        }
+    };
+    let takes_gzip =
+        negotiate::compression(&joined(request.headers(), &header::ACCEPT_ENCODING)) == Compression::Gzip;
+    let packed = page.gzip.filter(|_| takes_gzip);
+    let is_packed = packed.is_some();
+    let mut answer = answer(StatusCode::OK, "text/html; charset=utf-8", packed.unwrap_or(page.plain));
+    set(&mut answer, header::CONTENT_SECURITY_POLICY, page::POLICY);
     set(&mut answer, header::REFERRER_POLICY, "no-referrer");
+    set(&mut answer, header::VARY, "Accept-Encoding");
+    if is_packed {
+        set(&mut answer, header::CONTENT_ENCODING, "gzip");
+    }
     answer
 }
 

@@ -14,6 +14,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("promtool", "prometheus"),
     ("victoria-metrics", "victoria-metrics"),
     ("curl", "curl"),
+    ("chromium", "chromium"),
     ("gzip", "gzip"),
     ("munged", "munge"),
     ("openssl", "openssl"),
