@@ -1,13 +1,11 @@
 //! Slurm and Kubernetes: whether they are here, answer, and say what the rules want to know.
 
-use std::env;
-
 use wattribute::rules::RuleSet;
 
 use super::finding::{Finding, count};
+use crate::rules_file;
 use crate::settings::{Schedulers, Serve, Source};
 use crate::slurm::{self, Scontrol};
-use crate::{rules_file, settings};
 
 pub fn examine(settings: &Serve) -> Vec<Finding> {
     let (Source::Nvml { .. }, Some(schedulers)) = (&settings.source, &settings.machine.schedulers) else {
@@ -115,11 +113,13 @@ fn job_mapping(schedulers: &Schedulers) -> Option<Finding> {
 
 #[cfg(feature = "kubernetes")]
 mod kubernetes {
+    use std::env;
     use std::time::Duration;
 
-    use super::{Finding, RuleSet, count, env, settings};
+    use super::{Finding, RuleSet, count};
     use crate::kubernetes::api::{Memory, Server};
     use crate::kubernetes::{is_wanted, kubelet};
+    use crate::settings;
 
     /// How long the API server may take here; the exporter itself waits longer.
     const PATIENCE: Duration = Duration::from_secs(10);

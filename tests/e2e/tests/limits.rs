@@ -1,7 +1,5 @@
 //! More owners, processes and workloads than may be: the newcomers are summed, that is counted, and every joule is there.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 

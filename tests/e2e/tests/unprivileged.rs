@@ -1,8 +1,6 @@
 //! The exporter as a user without any capability: it still tells apart whom it can, and says what it cannot see. What
 //! it may not read is never taken for absent: no later rule claims it.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::time::Duration;
 
 use fake_nvml::{Gpu, Load, Scenario};

@@ -58,7 +58,7 @@ pub fn ask(flags: &Flags, others: &[&str]) -> Answer {
 impl Answer {
     /// It exits so, and of this check it has a finding like this: how bad, and words of what is there and what to do.
     #[track_caller]
-    pub fn check(&self, code: i32, check: &str, outcome: &str, words: &[&str]) -> &Self {
+    pub fn check(&self, code: i32, (check, outcome): (&str, &str), words: &[&str]) -> &Self {
         assert_eq!(self.code, Some(code), "{self:?}");
         assert_eq!(self.stderr, "", "{self:?}");
         let answer: Value = serde_json::from_str(&self.stdout).expect("JSON");

@@ -17,7 +17,7 @@ fn rules_are_loaded_linted_and_tested() {
     let scratch = Scratch::new("doctor-rules");
     let check = |text: &str, code, outcome, words: &[&str]| {
         let file = format!("--rules.file={}", scratch.write("rules.yaml", text).display());
-        ask(&flags(&scratch), &[&file]).check(code, "rules", outcome, words);
+        ask(&flags(&scratch), &[&file]).check(code, ("rules", outcome), words);
     };
     let rule = "rules:\n  - name: one\n    match: ['user=\"ann\"']\n    owner: {team: a}\n";
     let tested = format!("{rule}tests:\n  - name: ann\n    process: {{user: ann}}\n    owner: {{team: a}}\n");
@@ -28,7 +28,7 @@ fn rules_are_loaded_linted_and_tested() {
     let again = rule.replace("rules:\n", "").replace("one", "two");
     let twice = tested.replace("tests:\n", &format!("{again}tests:\n"));
     check(&twice, 0, "warning", &["1 warning", "two"]);
-    ask(&flags(&scratch), &[]).check(0, "rules", "warning", &["none are given", "--rules.file"]);
+    ask(&flags(&scratch), &[]).check(0, ("rules", "warning"), &["none are given", "--rules.file"]);
 }
 
 #[test]
@@ -39,13 +39,13 @@ fn an_exporter_that_runs_is_known_by_its_port_and_its_state() {
     let address = format!("--web.listen-address={}", exporter.address());
     let state = format!("--state.dir={}", scratch.path("state").display());
     let answer = ask(&flags, &[&address, &state]);
-    answer.check(0, "listen address", "ok", &["an exporter runs here"]);
-    answer.check(0, "state", "ok", &["the exporter that runs here has it"]);
-    ask(&flags, &[&state]).check(1, "state", "failure", &["another wattribute has it"]);
+    answer.check(0, ("listen address", "ok"), &["an exporter runs here"]);
+    answer.check(0, ("state", "ok"), &["the exporter that runs here has it"]);
+    ask(&flags, &[&state]).check(1, ("state", "failure"), &["another wattribute has it"]);
     drop(exporter);
-    ask(&flags, &[&state]).check(0, "state", "ok", &["accounts of an earlier run"]);
+    ask(&flags, &[&state]).check(0, ("state", "ok"), &["accounts of an earlier run"]);
     fs::write(scratch.path("state/state.json"), "{").expect("our own");
-    ask(&flags, &[&state]).check(0, "state", "warning", &["cannot be used", "sets it aside"]);
+    ask(&flags, &[&state]).check(0, ("state", "warning"), &["cannot be used", "sets it aside"]);
 }
 
 #[test]
@@ -53,11 +53,11 @@ fn a_port_of_somebody_else_and_a_state_that_cannot_be_are_failures() {
     let scratch = Scratch::new("doctor-taken");
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = format!("--web.listen-address={}", taken.local_addr().expect("an address"));
-    ask(&flags(&scratch), &[&address]).check(1, "listen address", "failure", &["is taken", "ss -ltnp"]);
+    ask(&flags(&scratch), &[&address]).check(1, ("listen address", "failure"), &["is taken", "ss -ltnp"]);
     let state = format!("--state.dir={}", scratch.write("file", "").display());
-    ask(&flags(&scratch), &[&state]).check(1, "state", "failure", &["ot a directory"]);
+    ask(&flags(&scratch), &[&state]).check(1, ("state", "failure"), &["ot a directory"]);
     let passing = "--state.dir=/dev/shm/wattribute-doctor-test";
-    ask(&flags(&scratch), &[passing]).check(0, "disk", "warning", &["tmpfs"]);
+    ask(&flags(&scratch), &[passing]).check(0, ("disk", "warning"), &["tmpfs"]);
 }
 
 #[test]
@@ -68,7 +68,11 @@ fn a_low_limit_of_files_is_named() {
     let program = scratch.write("limited", &script);
     fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("our own");
     let arguments = crate::answer::arguments(&flags, &[]);
-    run(&program, &arguments, &flags.env).check(0, "open files", "warning", &["at most 256", "LimitNOFILE"]);
+    run(&program, &arguments, &flags.env).check(
+        0,
+        ("open files", "warning"),
+        &["at most 256", "LimitNOFILE"],
+    );
 }
 
 #[test]
@@ -77,8 +81,8 @@ fn flags_that_cannot_be_meant_are_exit_2_and_the_demo_needs_nothing() {
     let answer = ask(&none, &["--source=demo", "--state.dir=/nonexistent"]);
     assert_eq!((answer.code, answer.stdout.as_str()), (Some(2), ""), "{answer:?}");
     assert!(answer.stderr.contains("--state.dir"), "{answer:?}");
-    ask(&none, &["--source=demo"]).check(0, "driver", "ok", &["not needed"]);
-    ask(&none, &["--source=/nonexistent"]).check(1, "driver", "failure", &["/nonexistent"]);
+    ask(&none, &["--source=demo"]).check(0, ("driver", "ok"), &["not needed"]);
+    ask(&none, &["--source=/nonexistent"]).check(1, ("driver", "failure"), &["/nonexistent"]);
 }
 
 #[test]

@@ -25,12 +25,12 @@ fn a_user_without_capabilities_learns_which_rules_cannot_be_decided() {
     let rules = format!("--rules.file={}", foreign.write("rules.yaml", RULES).display());
     let answer = run(&foreign.program(), &arguments(&flags, &[&rules]), &flags.env);
     let words = ["uid 31999", "environ", "by variable", "CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"];
-    answer.check(0, "permissions", "warning", &words).check(0, "processes", "ok", &["has all 1"]);
+    answer.check(0, ("permissions", "warning"), &words).check(0, ("processes", "ok"), &["has all 1"]);
     assert!(!answer.stdout.contains("by user:") && !answer.stdout.contains("hunter2"), "{}", answer.stdout);
     let state = format!("--state.dir={}", foreign.path("state").display());
     let answer = run(&foreign.program(), &arguments(&flags, &[&state]), &flags.env);
-    answer.check(1, "state", "failure", &["ermission denied", "StateDirectory"]);
-    answer.check(1, "permissions", "ok", &["no rule asks for it"]);
+    answer.check(1, ("state", "failure"), &["ermission denied", "StateDirectory"]);
+    answer.check(1, ("permissions", "ok"), &["no rule asks for it"]);
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn root_reads_everybody() {
     let scratch = Scratch::new("doctor-root");
     let rules = format!("--rules.file={}", scratch.write("rules.yaml", RULES).display());
     let answer = ask(&Flags::with_fake(&scratch, &scenario), &[&rules]);
-    answer.check(0, "permissions", "ok", &["uid 0", "all of other users can be read"]);
+    answer.check(0, ("permissions", "ok"), &["uid 0", "all of other users can be read"]);
 }
 
 /// A shell script that mounts a /proc of its own and then becomes this program.
@@ -60,11 +60,15 @@ fn a_proc_that_hides_is_named_unless_it_hides_nothing_from_us() {
     let flags = foreign.flags();
     let unprivileged = foreign.program().display().to_string();
     let answer = run(&hiding(&foreign, &unprivileged), &arguments(&flags, &[]), &flags.env);
-    answer.check(1, "hidepid", "failure", &["hidepid=", "hidden", "CAP_SYS_PTRACE"]);
-    answer.check(1, "processes", "failure", &["none of the 1"]);
+    answer.check(1, ("hidepid", "failure"), &["hidepid=", "hidden", "CAP_SYS_PTRACE"]);
+    answer.check(1, ("processes", "failure"), &["none of the 1"]);
     let root = foreign.path("wattribute").display().to_string();
     let answer = run(&hiding(&foreign, &root), &arguments(&flags, &[]), &flags.env);
-    answer.check(0, "hidepid", "ok", &["hidepid=", "sees pid 1"]).check(0, "processes", "ok", &["has all 1"]);
+    answer.check(0, ("hidepid", "ok"), &["hidepid=", "sees pid 1"]).check(
+        0,
+        ("processes", "ok"),
+        &["has all 1"],
+    );
 }
 
 #[test]
@@ -75,8 +79,8 @@ fn another_pid_namespace_is_named_and_that_the_drivers_processes_are_not_in_it()
     let program = foreign.path("wattribute").display().to_string();
     let script = format!("#!/bin/sh\nexec unshare --pid --fork --mount-proc {program} \"$@\"\n");
     let answer = run(&foreign.write("inside", &script), &arguments(&flags, &[]), &flags.env);
-    answer.check(1, "PID namespace", "warning", &["not the host's", "hostPID"]);
-    answer.check(1, "processes", "failure", &["none of the 1", "--pid=host"]);
+    answer.check(1, ("PID namespace", "warning"), &["not the host's", "hostPID"]);
+    answer.check(1, ("processes", "failure"), &["none of the 1", "--pid=host"]);
 }
 
 #[test]
@@ -84,5 +88,5 @@ fn a_folder_that_is_no_proc_is_named() {
     let scratch = Scratch::new("doctor-no-proc");
     let flags = Flags::with_fake(&scratch, &Scenario::starting_now(vec![Gpu::numbered(0)]));
     let place = format!("--path.procfs={}", scratch.path("").display());
-    ask(&flags, &[&place]).check(1, "/proc", "failure", &["it is no /proc", "--path.procfs"]);
+    ask(&flags, &[&place]).check(1, ("/proc", "failure"), &["it is no /proc", "--path.procfs"]);
 }

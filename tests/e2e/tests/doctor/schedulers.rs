@@ -30,26 +30,24 @@ fn a_node_of_kubernetes_is_asked_as_the_exporter_asks() {
     ];
     let places = places.each_ref().map(String::as_str);
     let answer = ask(&flags, &places);
-    answer.check(0, "kubelet", "ok", &["PodResources v1", "1 container"]).check(
+    answer.check(0, ("kubelet", "ok"), &["PodResources v1", "1 container"]).check(
         0,
-        "API server",
-        "ok",
+        ("API server", "ok"),
         &["1 pod"],
     );
     api.refuse(Some(403));
     kubelet.behave(Manner::Garbage);
     let answer = ask(&flags, &places);
-    answer.check(1, "API server", "failure", &["403", "list"]).check(
+    answer.check(1, ("API server", "failure"), &["403", "list"]).check(
         1,
-        "kubelet",
-        "failure",
+        ("kubelet", "failure"),
         &["no list of pods"],
     );
     drop(kubelet);
     api.refuse(None);
-    ask(&flags, &places).check(0, "kubelet", "warning", &["no socket", "pod-resources"]);
+    ask(&flags, &places).check(0, ("kubelet", "warning"), &["no socket", "pod-resources"]);
     flags.env.push(("NODE_NAME".into(), "".into()));
-    ask(&flags, &places).check(1, "API server", "failure", &["NODE_NAME"]);
+    ask(&flags, &places).check(1, ("API server", "failure"), &["NODE_NAME"]);
 }
 
 /// The doctor on a node whose `scontrol` and `squeue` are these scripts.
@@ -72,12 +70,16 @@ const CONFIG: &str = "printf 'Configuration data as of x\\nGresTypes            
 #[test]
 fn a_node_of_slurm_is_asked_by_scontrol_and_squeue() {
     let answer = with_slurm(CONFIG, "echo '211|2026-11-01T00:00:00'; echo '212|2026-11-01T00:00:00'");
-    answer.check(0, "Slurm", "ok", &["proctrack/cgroup", "GRES gpu"]).check(0, "Slurm", "ok", &["2 jobs"]);
+    answer.check(0, ("Slurm", "ok"), &["proctrack/cgroup", "GRES gpu"]).check(
+        0,
+        ("Slurm", "ok"),
+        &["2 jobs"],
+    );
     let answer = with_slurm(CONFIG, "exit 1");
-    answer.check(1, "Slurm", "failure", &["does not list", "SLURMD_NODENAME"]);
+    answer.check(1, ("Slurm", "failure"), &["does not list", "SLURMD_NODENAME"]);
     let answer = with_slurm(&CONFIG.replace("cgroup", "linuxproc").replace("= gpu", "= (null)"), "true");
-    answer.check(0, "Slurm", "warning", &["proctrack/linuxproc", "proctrack/cgroup"]);
-    answer.check(0, "Slurm", "warning", &["GresTypes=(null)", "gres.conf"]);
+    answer.check(0, ("Slurm", "warning"), &["proctrack/linuxproc", "proctrack/cgroup"]);
+    answer.check(0, ("Slurm", "warning"), &["GresTypes=(null)", "gres.conf"]);
 }
 
 #[test]
@@ -86,6 +88,6 @@ fn a_controller_that_is_away_or_hangs_is_said_to() {
         "echo 'slurm_load_ctl_conf error: Unable to contact slurm controller' >&2; exit 1",
         "true",
     );
-    answer.check(1, "Slurm", "failure", &["Unable to contact", "scontrol ping"]);
-    with_slurm("exec sleep 600", "true").check(1, "Slurm", "failure", &["hangs"]);
+    answer.check(1, ("Slurm", "failure"), &["Unable to contact", "scontrol ping"]);
+    with_slurm("exec sleep 600", "true").check(1, ("Slurm", "failure"), &["hangs"]);
 }
