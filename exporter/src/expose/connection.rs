@@ -22,6 +22,8 @@ use super::seats::{Desk, Seat};
 use crate::web::tls::Speech;
 
 const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// How much of what a client sends, or does not read, is kept for one connection.
+const BUFFER_BYTES: usize = 64 * 1024;
 /// Requests at once on a connection of HTTP/2.
 const MAX_STREAMS: u32 = 16;
 /// What Go's servers say, too.
@@ -99,6 +101,7 @@ impl Talk {
             .timer(TokioTimer::new())
             .header_read_timeout(idle)
             .max_header_size(MAX_HEAD_BYTES)
+            .max_buf_size(BUFFER_BYTES)
             .serve_connection(TokioIo::new(stream), service);
         Ok(watcher.watch(connection).await?)
     }
@@ -108,10 +111,14 @@ impl Talk {
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let service = service_fn(move |request| self.clone().answer(request));
+        let window = u32::try_from(BUFFER_BYTES)?;
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
             .max_header_list_size(u32::try_from(MAX_HEAD_BYTES)?)
+            .initial_stream_window_size(window)
+            .initial_connection_window_size(window)
+            .max_send_buf_size(BUFFER_BYTES)
             .serve_connection(TokioIo::new(stream), service);
         Ok(watcher.watch(connection).await?)
     }

@@ -157,9 +157,12 @@ fn who_asks_for_nothing_is_sent_away() {
     let mut half = running.connect();
     half.write_all(b"GET /metrics HTTP/1.1\r\nHo").expect("sent");
     drain(&mut half);
-    let mut once = running.connect();
-    once.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
-    assert!(drain(&mut once) > 0);
+    // On a busy machine it may be sent away before it has asked.
+    let is_answered = || {
+        let mut once = running.connect();
+        once.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").is_ok() && drain(&mut once) > 0
+    };
+    assert!((0..50).any(|_| is_answered()));
 }
 
 #[test]
