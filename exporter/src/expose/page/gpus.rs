@@ -114,7 +114,7 @@ fn users(out: &mut String, gpu: &Gpu) -> fmt::Result {
 fn line(out: &mut String, user: &User) -> fmt::Result {
     write!(out, "<li><span>{}{}", Spot(user.colour), Payer(&user.owner))?;
     if user.processes > 0 {
-        write!(out, " <small>· {}</small>", Count(user.processes, "process", "processes"))?;
+        write!(out, " <small class=\"count\">· {}</small>", Count(user.processes, "process", "processes"))?;
     }
     writeln!(out, "</span><span>{}</span></li>", watts(user.watts))
 }

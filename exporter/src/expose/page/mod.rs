@@ -30,7 +30,7 @@ const DOCUMENTATION: &str = env!("CARGO_PKG_REPOSITORY");
 /// What a browser may do with the page: apply this style, run this script, ask this exporter for the page again. A test
 /// says what the hashes must be.
 pub const POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-XFKa9uTcKUSIbKCl/j7mNF8et1WpD7r7lPqUkJ4jWFs='; \
+    style-src 'sha256-j+JI8joVRDGa5XhOJ/tjB8T7WI8Ej+I0kwg466rCTJ0='; \
     script-src 'sha256-US3J9xbWHkr/O6cHuvTXbHOBIdFmuTVpXBoQcts5hSs='; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

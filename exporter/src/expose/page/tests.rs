@@ -3,9 +3,11 @@
 use jiff::Zoned;
 use wattribute::owner::{Owner, Reserved};
 
+#[cfg(feature = "report")]
+use super::POLICY;
 use super::history::{Band, Chart};
 use super::view::{Because, Colour, Gpu, Process, Processes, State, Team, Teams, User, View};
-use super::{POLICY, SCRIPT, STYLE, render};
+use super::{SCRIPT, STYLE, render};
 use crate::expose::overview::Rules;
 
 const GIB: f64 = 1_073_741_824.0;
