@@ -12,6 +12,9 @@ mod demo;
 mod explain;
 mod expose;
 mod identify;
+#[cfg(feature = "inside")]
+#[doc(hidden)]
+pub mod inside;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod log;

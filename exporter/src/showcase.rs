@@ -61,7 +61,8 @@ impl Showcase {
         self.live.overview.store(Arc::new(overview));
         self.live.is_ready.store(snapshot.ready, Ordering::Relaxed);
         let about = About { source: self.source, rules: standing.status, state_write_failed };
-        self.live.published.store(Arc::new(Published::new(Arc::new(Scrapable { snapshot, about }))));
+        let published = self.live.published.load().next(Arc::new(Scrapable { snapshot, about }));
+        self.live.published.store(Arc::new(published));
     }
 }
 

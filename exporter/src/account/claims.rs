@@ -152,12 +152,11 @@ pub struct Sentence {
 }
 
 impl Court {
-    /// What the rules say of these facts on a GPU.
+    /// What the rules say of facts as they are on a GPU.
     ///
     /// # Errors
     /// A fact that they need is pending: this one.
-    pub fn judge(&mut self, facts: &Facts, site: &Site<'_>) -> Result<Sentence, Field> {
-        let facts = self.on_site(facts, site);
+    pub fn judge(&mut self, facts: Facts) -> Result<Sentence, Field> {
         let verdict = match self.rules.decide(&facts) {
             Decision::Verdict(verdict) => verdict,
             Decision::Pending(field) => return Err(field),
@@ -170,13 +169,8 @@ impl Court {
         Ok(Sentence { facts, owner, rule, refusal: verdict.refusal })
     }
 
-    /// The field that must come before it is known whether `ignore:` names a process, if there is one.
-    fn undecided(&self, facts: &Facts, site: &Site<'_>) -> Option<Field> {
-        self.rules.ignore_waits_for(&self.on_site(facts, site)).cloned()
-    }
-
-    /// An instance that has not been looked up yet has a name: it is pending.
-    fn on_site(&self, facts: &Facts, site: &Site<'_>) -> Facts {
+    /// Facts as they are on a GPU. An instance that has not been looked up yet has a name: it is pending.
+    pub fn on_site(&self, facts: &Facts, site: &Site<'_>) -> Facts {
         let mut facts = on_gpu(facts, site.card, site.mig_uuid.as_deref(), &self.host);
         if site.instance.is_some() && site.mig_uuid.is_none() {
             facts.set_pending(Field::MigInstance);
@@ -216,6 +210,9 @@ impl Claims {
     /// The ticket of a process on a GPU, for the interval that ends now; with what was opened for it.
     pub fn ticket(&mut self, key: ProcessKey, site: &Site<'_>) -> (Ticket, Option<Opened>) {
         let spot = site.spot();
+        if let Some(ticket) = self.decided(key, site, &spot) {
+            return (ticket, None);
+        }
         let process = self.processes.entry(key).or_default();
         let place = process.places.entry(spot.clone()).or_default();
         place.left = None;
@@ -226,7 +223,8 @@ impl Claims {
         if process.given_up {
             place.give_up();
         }
-        let known = place.ticket.get().is_some() && !is_named;
+        // What waits for a field is judged again when facts come, or the name of its instance.
+        let known = (place.ticket.get().is_some() || place.remark.waits_for.is_some()) && !is_named;
         let opened = if known { None } else { self.judge(key, site.card, site.instance) };
         let place = self.processes.get_mut(&key).and_then(|process| process.places.get_mut(&spot));
         if let Some(place) = place.filter(|place| is_named && place.remark.waits_for.is_some()) {
@@ -235,6 +233,15 @@ impl Claims {
         }
         let place = self.processes.get(&key).and_then(|process| process.places.get(&spot));
         (place.map(|place| Rc::clone(&place.ticket)).unwrap_or_default(), opened)
+    }
+
+    /// The ticket of a process that is where it was, under the verdict that it has.
+    fn decided(&mut self, key: ProcessKey, site: &Site<'_>, spot: &Spot) -> Option<Ticket> {
+        let place = self.processes.get_mut(&key)?.places.get_mut(spot)?;
+        let is_named = site.mig_uuid.is_some() && place.mig_uuid != site.mig_uuid;
+        let ticket = Some(&place.ticket).filter(|ticket| !is_named && ticket.get().is_some());
+        place.left = None;
+        ticket.map(Rc::clone)
     }
 
     /// Facts of a process came, or changed. Verdicts that they change count from the next interval on.
@@ -353,7 +360,11 @@ impl Claims {
         let place = process.places.get_mut(&(Arc::clone(&card.uuid), instance))?;
         let site = Site { card, instance, mig_uuid: place.mig_uuid.clone() };
         let facts = process.facts.as_deref()?;
-        let judged = self.court.undecided(facts, &site).map_or_else(|| self.court.judge(facts, &site), Err);
+        let facts = self.court.on_site(facts, &site);
+        let judged = match self.court.rules.ignore_waits_for(&facts) {
+            Some(field) => Err(field.clone()),
+            None => self.court.judge(facts),
+        };
         let Sentence { facts, owner, rule, refusal } = match judged {
             Ok(sentence) => sentence,
             Err(field) => {

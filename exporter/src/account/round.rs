@@ -59,7 +59,7 @@ impl Accountant {
         }
     }
 
-    pub(super) fn publish(&mut self, now: Now) {
+    pub(crate) fn publish(&mut self, now: Now) {
         self.hear_out(now.monotonic);
         self.due = now.monotonic + micros(self.config.interval * 5 / 4);
         for settled in self.delay.advance(now.monotonic) {
