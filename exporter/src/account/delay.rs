@@ -16,10 +16,11 @@ use wattribute::split::{
 use wattribute::units::{Microseconds, Millijoules};
 
 use super::book::{Book, RuleKey, SeriesAmounts};
-use super::claims::{Billing, Ticket};
+use super::claims::Billing;
 use super::division;
 use super::gpu::Presence;
 use super::holdings::Part;
+use super::place::Ticket;
 use super::series::SeriesId;
 use crate::sample::Mig;
 

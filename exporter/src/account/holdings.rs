@@ -13,7 +13,8 @@ use wattribute::facts::{Evidence, Facts};
 use wattribute::split::{InstanceId, Role};
 use wattribute::units::Microseconds;
 
-use super::claims::{Billing, Claims, Opened, Place, Sentence, Site, Ticket};
+use super::claims::{Billing, Claims, Opened, Sentence, Site};
+use super::place::{Place, Ticket};
 use super::series::{SeriesLabels, Subject};
 use crate::allocation::{Allocations, Device};
 use crate::sample::{Card, Mig};

@@ -12,6 +12,7 @@ mod division;
 mod gpu;
 mod holdings;
 pub mod occupant;
+mod place;
 mod round;
 pub mod series;
 pub mod snapshot;

@@ -47,6 +47,11 @@ impl Accountant {
         seats.clone().any(|seat| seat.has_news) && seats.all(|seat| seat.has_news || !seat.view.up)
     }
 
+    /// Whether a round of samples has begun and is not over.
+    pub(super) fn awaits_others(&self) -> bool {
+        self.gpus.values().any(|seat| seat.has_news) && !self.has_heard_all()
+    }
+
     /// A scheduler that has not spoken in the first exposition delay is not waited for any longer.
     fn hear_out(&mut self, now: Microseconds) {
         let is_over = now.saturating_sub(self.config.begins) >= micros(self.config.delay);
@@ -101,7 +106,7 @@ impl Accountant {
         [processes, places, series, waiting, maturing, accounts]
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&mut self) -> Snapshot {
         let progress = |seat: &Seat| {
             let (last, idle_power) = seat.gpu.progress();
             (Arc::clone(&seat.gpu.card.uuid), Progress { last, idle_power })
@@ -110,7 +115,7 @@ impl Accountant {
         Snapshot {
             visible: self.delay.visible().clone(),
             hidden: self.delay.remainder(),
-            series: self.claims.register.iter().map(|(id, labels)| (id, Arc::clone(labels))).collect(),
+            series: self.claims.register.labelled(),
             gpus: self.gpus.values().map(|seat| seat.view.clone()).collect(),
             rules: Arc::clone(&self.claims.court.rules),
             progress: self.gpus.values().map(progress).chain(left).collect(),
