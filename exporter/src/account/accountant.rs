@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::thread;
 use std::time::Duration;
 
 use wattribute::facts::{Facts, ProcessKey};
@@ -30,9 +29,6 @@ use crate::sample::{self, Card, Processes, Running, Sample};
 
 /// How often the accountant looks whether a GPU has fallen silent, or a new snapshot is due.
 pub(super) const LOOK: Duration = Duration::from_millis(250);
-/// The samples of a round come almost together: while some are in and others not, they are gathered for so long instead
-/// of waking for each.
-const GATHER: Duration = Duration::from_millis(10);
 /// Who is on a GPU where the driver cannot say who: nobody that could be billed, but not nobody.
 const SOMEBODY: Listed =
     Listed { process: ProcessKey { pid: 0, start: 0 }, instance: None, memory: None, age: None };
@@ -104,9 +100,6 @@ impl Accountant {
     pub fn run(mut self, events: &Receiver<Event>) {
         self.publish(clock::now());
         loop {
-            if self.awaits_others() {
-                thread::sleep(GATHER.min(self.config.interval / 100));
-            }
             let wait = Duration::from_micros(self.due.saturating_sub(clock::monotonic()).0);
             match events.recv_timeout(LOOK.min(wait)) {
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => break,

@@ -47,11 +47,6 @@ impl Accountant {
         seats.clone().any(|seat| seat.has_news) && seats.all(|seat| seat.has_news || !seat.view.up)
     }
 
-    /// Whether a round of samples has begun and is not over.
-    pub(super) fn awaits_others(&self) -> bool {
-        self.gpus.values().any(|seat| seat.has_news) && !self.has_heard_all()
-    }
-
     /// A scheduler that has not spoken in the first exposition delay is not waited for any longer.
     fn hear_out(&mut self, now: Microseconds) {
         let is_over = now.saturating_sub(self.config.begins) >= micros(self.config.delay);
