@@ -149,9 +149,12 @@ pub struct Payers {
 
 impl Payers {
     /// The owner itself if it is known or there is room for it below `limit`, else `overflow`. Reserved teams are
-    /// always admitted and take no room.
+    /// always admitted and take no room. Equal owners that are admitted share their labels.
     pub fn admit(&mut self, owner: &Owner, limit: usize) -> Owner {
-        if owner.reserved().is_some() || self.admitted.contains(owner) {
+        if let Some(known) = self.admitted.get(owner) {
+            return known.clone();
+        }
+        if owner.reserved().is_some() {
             return owner.clone();
         }
         if self.admitted.len() >= limit {

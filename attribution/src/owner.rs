@@ -1,5 +1,6 @@
 //! Who energy is booked to: a set of label values, of which the team is the first.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
@@ -47,7 +48,7 @@ impl Reserved {
 
 /// A set of label values. Empty values are dropped, as Prometheus does, so that two owners are equal exactly
 /// when their series would be. Cheap to clone; ordered by its labels.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner(Arc<[(Arc<str>, Arc<str>)]>);
 
 impl Owner {
@@ -81,6 +82,19 @@ impl Owner {
     #[must_use]
     pub fn reserved(&self) -> Option<Reserved> {
         Reserved::parse(self.team())
+    }
+}
+
+/// Accounts are found by owner all the time, mostly by a clone of the very owner they were opened for.
+impl Ord for Owner {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
+    }
+}
+
+impl PartialOrd for Owner {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 

@@ -13,6 +13,9 @@ mod doctor;
 mod explain;
 mod expose;
 mod identify;
+#[cfg(feature = "inside")]
+#[doc(hidden)]
+pub mod inside;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod log;

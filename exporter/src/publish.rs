@@ -84,7 +84,7 @@ pub struct Durable {
 
 impl Durable {
     fn save(&self, snapshot: &Snapshot) -> io::Result<()> {
-        self.folder.write(&format::write(snapshot, &self.boot_id)?)
+        self.folder.write(|file| Ok(format::write(snapshot, &self.boot_id, file)?))
     }
 }
 

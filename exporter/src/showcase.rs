@@ -77,7 +77,8 @@ impl Showcase {
         self.live.overview.store(Arc::new(overview));
         self.live.is_ready.store(snapshot.ready, Ordering::Relaxed);
         let about = about(self.frame, &lock(&self.standing), state_write_failed);
-        self.live.published.store(Arc::new(Published::new(Arc::new(Scrapable { snapshot, about }))));
+        let published = self.live.published.load().next(Arc::new(Scrapable { snapshot, about }));
+        self.live.published.store(Arc::new(published));
     }
 
     /// Keeps what the page says of the past.

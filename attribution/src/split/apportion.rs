@@ -1,5 +1,7 @@
 //! Divides a whole number in proportion to weights, by largest remainder.
 
+use std::cmp::Reverse;
+
 /// Parts of `total` in proportion to `weights`, one for each, which sum to `total` exactly. What integer
 /// division leaves over goes, one by one, to the largest remainders; of equal ones the first comes first, so
 /// callers put the weights in an order of their own that does not depend on chance.
@@ -19,18 +21,19 @@ pub fn apportion(total: u64, weights: &[u128]) -> Option<Vec<u64>> {
         return None;
     }
     let total_wide = u128::from(total);
-    let mut parts: Vec<u64> = weights.iter().map(|weight| narrow(total_wide * weight / sum)).collect();
-    let mut left = total - parts.iter().sum::<u64>();
+    let mut parts: Vec<u64> = Vec::with_capacity(weights.len());
+    let mut remainders: Vec<(Reverse<u128>, usize)> = Vec::with_capacity(weights.len());
+    for (index, weight) in weights.iter().enumerate() {
+        let product = total_wide * weight;
+        let part = product / sum;
+        parts.push(narrow(part));
+        remainders.push((Reverse(product - part * sum), index));
+    }
+    // Fewer than there are weights, for each remainder is less than one.
+    let left = usize::try_from(total - parts.iter().sum::<u64>()).unwrap_or(usize::MAX);
     if left > 0 {
-        let mut order: Vec<usize> = (0..weights.len()).collect();
-        order.sort_by_key(|&index| std::cmp::Reverse(total_wide * weights[index] % sum));
-        for index in order {
-            if left == 0 {
-                break;
-            }
-            parts[index] += 1;
-            left -= 1;
-        }
+        remainders.sort_unstable();
+        remainders.iter().take(left).for_each(|(_, index)| parts[*index] += 1);
     }
     Some(parts)
 }

@@ -14,12 +14,13 @@ use wattribute::split::Utilizations;
 use wattribute::units::Microseconds;
 
 use super::book::{Book, RuleKey, SeriesAmounts};
-use super::claims::{Billing, Claims, Court, NO_INDEX, Opened, Site, Ticket};
+use super::claims::{Billing, Claims, Court, NO_INDEX, Opened, Site};
 use super::complaints::Complaints;
 use super::delay::{Delay, Draft};
 use super::division;
 use super::gpu::{Attendance, Gpu, Listed, Measured, Presence, Who};
 use super::holdings::{Holdings, Scene};
+use super::place::Ticket;
 use super::series::{SeriesId, SeriesLabels};
 use super::snapshot::GpuView;
 use super::{Calls, Config, Event, Inheritance, Neighbours, Progress};
@@ -123,7 +124,7 @@ impl Accountant {
         self.publish(clock::now());
     }
 
-    pub(super) fn take(&mut self, event: Event, now: Now) {
+    pub(crate) fn take(&mut self, event: Event, now: Now) {
         match event {
             Event::Source(sample::Event::Called(calls)) => self.calls.count(&calls),
             Event::Source(sample::Event::Opened(card)) => self.open(card, now.monotonic),
@@ -236,6 +237,7 @@ impl Accountant {
         if is_divided_anew {
             self.divide(uuid, now.monotonic);
         }
+        let is_drafted = matches!(measured, Some(Measured::Interval { .. }));
         match measured {
             Some(Measured::Gap(metered)) => self.book_gap(uuid, now.monotonic, metered),
             Some(measured @ Measured::Interval { .. }) => self.draft(uuid, now.monotonic, measured),
@@ -246,7 +248,8 @@ impl Accountant {
         for (process, instance) in gone {
             self.claims.leave(process, &(Arc::clone(uuid), instance), sample.at);
         }
-        for one in &listed {
+        // An interval has taken the tickets of all who are listed.
+        for one in listed.iter().filter(|_| !is_drafted) {
             if self.gpus.get(uuid).is_some_and(|seat| seat.gpu.is_present(one.who())) {
                 self.ticket(uuid, one.who());
             }

@@ -3,7 +3,6 @@
 //! A ticket stands for one process on one GPU under one verdict. An interval takes the tickets of its time with it,
 //! so that a verdict which comes later, or changes later, bills each interval by what was true in it.
 
-use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,6 +16,7 @@ use wattribute::units::Microseconds;
 
 use super::book::RuleKey;
 use super::occupant::Remark;
+use super::place::{Place, Places, Spot, Ticket};
 use super::series::{Register, SeriesId, SeriesLabels, Subject};
 use crate::sample::Card;
 
@@ -41,14 +41,8 @@ impl Billing {
 /// The index of a GPU whose own has gone to another, until the driver says its new one.
 pub const NO_INDEX: u32 = u32::MAX;
 
-/// A verdict, or the place where it will be.
-pub type Ticket = Rc<OnceCell<Billing>>;
-
 /// A verdict that came: the accounts it needs are to be opened.
 pub type Opened = (Arc<str>, Billing);
-
-/// A GPU, by UUID, and a MIG instance of it.
-pub type Spot = (Arc<str>, Option<InstanceId>);
 
 /// A GPU, or a MIG instance of it, where something is.
 #[derive(Clone, Debug)]
@@ -65,60 +59,6 @@ impl Site<'_> {
     }
 }
 
-/// A process's place on one GPU, or MIG instance.
-#[derive(Debug, Default)]
-pub struct Place {
-    /// What the driver calls the MIG instance.
-    mig_uuid: Option<Arc<str>>,
-    pub ticket: Ticket,
-    /// What it was billed to before the rules changed.
-    earlier: Option<Billing>,
-    /// When the process left the GPU; the place stays while its verdict is awaited.
-    pub left: Option<Microseconds>,
-    /// Fixed at first sight.
-    pub series: Option<[Option<SeriesId>; 2]>,
-    /// For who asks why.
-    remark: Remark,
-}
-
-impl Place {
-    /// Its facts cannot be had: what waits for them is nobody's.
-    fn give_up(&self) {
-        self.ticket.get_or_init(|| Billing::unattributed(self.series.unwrap_or_default()));
-    }
-
-    /// What it was billed to under the rules before is the best there is.
-    pub fn settle_for_earlier(&self) {
-        if let Some(earlier) = &self.earlier {
-            self.ticket.get_or_init(|| earlier.clone());
-        }
-    }
-
-    /// The rules changed: the verdict is to be reached anew.
-    pub fn reopen(&mut self) {
-        if let Some(billing) = self.ticket.get() {
-            self.earlier = Some(billing.clone());
-            self.ticket = Ticket::default();
-        }
-    }
-
-    /// Takes a verdict; gives it back where it is a new one. It counts from the next interval on if there was another.
-    pub fn decide(&mut self, billing: Billing) -> Option<Billing> {
-        match self.ticket.get() {
-            Some(earlier) if *earlier == billing => return None,
-            Some(_) => self.ticket = Ticket::default(),
-            None => {}
-        }
-        Some(self.ticket.get_or_init(|| billing).clone())
-    }
-
-    /// When it was left, if it was and no interval waits for its verdict any more.
-    pub fn vacated(&self) -> Option<Microseconds> {
-        let is_awaited = self.ticket.get().is_none() && Rc::strong_count(&self.ticket) > 1;
-        self.left.filter(|_| !is_awaited)
-    }
-}
-
 /// What is known of a process.
 #[derive(Debug, Default)]
 struct Process {
@@ -127,7 +67,7 @@ struct Process {
     stale: bool,
     /// Whether its facts could not be had.
     given_up: bool,
-    places: BTreeMap<Spot, Place>,
+    places: Places,
     ended: Option<Microseconds>,
 }
 
@@ -152,12 +92,11 @@ pub struct Sentence {
 }
 
 impl Court {
-    /// What the rules say of these facts on a GPU.
+    /// What the rules say of facts as they are on a GPU.
     ///
     /// # Errors
     /// A fact that they need is pending: this one.
-    pub fn judge(&mut self, facts: &Facts, site: &Site<'_>) -> Result<Sentence, Field> {
-        let facts = self.on_site(facts, site);
+    pub fn judge(&mut self, facts: Facts) -> Result<Sentence, Field> {
         let verdict = match self.rules.decide(&facts) {
             Decision::Verdict(verdict) => verdict,
             Decision::Pending(field) => return Err(field),
@@ -173,13 +112,8 @@ impl Court {
         Ok(Sentence { facts, owner, rule, refusal: verdict.refusal })
     }
 
-    /// The field that must come before it is known whether `ignore:` names a process, if there is one.
-    fn undecided(&self, facts: &Facts, site: &Site<'_>) -> Option<Field> {
-        self.rules.ignore_waits_for(&self.on_site(facts, site)).cloned()
-    }
-
-    /// An instance that has not been looked up yet has a name: it is pending.
-    fn on_site(&self, facts: &Facts, site: &Site<'_>) -> Facts {
+    /// Facts as they are on a GPU. An instance that has not been looked up yet has a name: it is pending.
+    pub fn on_site(&self, facts: &Facts, site: &Site<'_>) -> Facts {
         let mut facts = on_gpu(facts, site.card, site.mig_uuid.as_deref(), &self.host);
         if site.instance.is_some() && site.mig_uuid.is_none() {
             facts.set_pending(Field::MigInstance);
@@ -219,8 +153,11 @@ impl Claims {
     /// The ticket of a process on a GPU, for the interval that ends now; with what was opened for it.
     pub fn ticket(&mut self, key: ProcessKey, site: &Site<'_>) -> (Ticket, Option<Opened>) {
         let spot = site.spot();
+        if let Some(ticket) = self.decided(key, site, &spot) {
+            return (ticket, None);
+        }
         let process = self.processes.entry(key).or_default();
-        let place = process.places.entry(spot.clone()).or_default();
+        let place = process.places.take(&spot);
         place.left = None;
         let is_named = site.mig_uuid.is_some() && place.mig_uuid != site.mig_uuid;
         if is_named {
@@ -229,7 +166,8 @@ impl Claims {
         if process.given_up {
             place.give_up();
         }
-        let known = place.ticket.get().is_some() && !is_named;
+        // What waits for a field is judged again when facts come, or the name of its instance.
+        let known = (place.ticket.get().is_some() || place.remark.waits_for.is_some()) && !is_named;
         let opened = if known { None } else { self.judge(key, site.card, site.instance) };
         let place = self.processes.get_mut(&key).and_then(|process| process.places.get_mut(&spot));
         if let Some(place) = place.filter(|place| is_named && place.remark.waits_for.is_some()) {
@@ -238,6 +176,15 @@ impl Claims {
         }
         let place = self.processes.get(&key).and_then(|process| process.places.get(&spot));
         (place.map(|place| Rc::clone(&place.ticket)).unwrap_or_default(), opened)
+    }
+
+    /// The ticket of a process that is where it was, under the verdict that it has.
+    fn decided(&mut self, key: ProcessKey, site: &Site<'_>, spot: &Spot) -> Option<Ticket> {
+        let place = self.processes.get_mut(&key)?.places.get_mut(spot)?;
+        let is_named = site.mig_uuid.is_some() && place.mig_uuid != site.mig_uuid;
+        let ticket = Some(&place.ticket).filter(|ticket| !is_named && ticket.get().is_some());
+        place.left = None;
+        ticket.map(Rc::clone)
     }
 
     /// Facts of a process came, or changed. Verdicts that they change count from the next interval on.
@@ -253,7 +200,7 @@ impl Claims {
         if let Some(process) = self.processes.get_mut(&key) {
             // Facts that were read for these rules still count where they cannot be read again.
             process.given_up = process.facts.is_none() || process.stale;
-            process.places.values().for_each(Place::give_up);
+            process.places.iter().for_each(|(_, place)| place.give_up());
         }
     }
 
@@ -261,7 +208,7 @@ impl Claims {
     pub fn reopen(&mut self) {
         for process in self.processes.values_mut() {
             process.stale = true;
-            process.places.values_mut().for_each(Place::reopen);
+            process.places.iter_mut().for_each(Place::reopen);
         }
     }
 
@@ -278,7 +225,7 @@ impl Claims {
         }
         if process.stale {
             // Its facts were read for other rules: what they came to then is the best there is.
-            process.places.values().for_each(Place::settle_for_earlier);
+            process.places.iter().for_each(|(_, place)| place.settle_for_earlier());
         }
         if process.facts.is_none() {
             self.give_up(key);
@@ -317,7 +264,7 @@ impl Claims {
         let mut idle = Vec::new();
         for (key, process) in &mut self.processes {
             let before = process.places.len();
-            process.places.retain(|_, place| {
+            process.places.retain(|place| {
                 let Some(left) = place.vacated() else { return true };
                 self.register.leave(place.series.unwrap_or_default(), left);
                 false
@@ -345,7 +292,8 @@ impl Claims {
     fn judge_everywhere(&mut self, key: ProcessKey, cards: &[&Card]) -> Vec<Opened> {
         let Some(process) = self.processes.get(&key) else { return Vec::new() };
         let card_of = |uuid: &Arc<str>| cards.iter().find(|card| card.uuid == *uuid);
-        let here = process.places.keys().filter_map(|(uuid, instance)| Some((*card_of(uuid)?, *instance)));
+        let spots = process.places.iter().map(|(spot, _)| spot);
+        let here = spots.filter_map(|(uuid, instance)| Some((*card_of(uuid)?, *instance)));
         let here: Vec<(&Card, Option<InstanceId>)> = here.collect();
         here.into_iter().filter_map(|(card, instance)| self.judge(key, card, instance)).collect()
     }
@@ -356,7 +304,11 @@ impl Claims {
         let place = process.places.get_mut(&(Arc::clone(&card.uuid), instance))?;
         let site = Site { card, instance, mig_uuid: place.mig_uuid.clone() };
         let facts = process.facts.as_deref()?;
-        let judged = self.court.undecided(facts, &site).map_or_else(|| self.court.judge(facts, &site), Err);
+        let facts = self.court.on_site(facts, &site);
+        let judged = match self.court.rules.ignore_waits_for(&facts) {
+            Some(field) => Err(field.clone()),
+            None => self.court.judge(facts),
+        };
         let Sentence { facts, owner, rule, refusal } = match judged {
             Ok(sentence) => sentence,
             Err(field) => {

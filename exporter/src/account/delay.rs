@@ -4,6 +4,7 @@
 //! verdict then is unattributed. From then on it is in the live book, and when it is due in the visible one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use wattribute::idle::Parts;
@@ -15,10 +16,11 @@ use wattribute::split::{
 use wattribute::units::{Microseconds, Millijoules};
 
 use super::book::{Book, RuleKey, SeriesAmounts};
-use super::claims::{Billing, Ticket};
+use super::claims::Billing;
 use super::division;
 use super::gpu::Presence;
 use super::holdings::Part;
+use super::place::Ticket;
 use super::series::SeriesId;
 use crate::sample::Mig;
 
@@ -43,12 +45,14 @@ pub struct Draft {
 /// A divided interval.
 #[derive(Debug)]
 pub struct Settled {
+    /// When it ended, on the monotonic clock.
+    pub at: Microseconds,
     pub uuid: Arc<str>,
     pub elapsed: Microseconds,
     pub basis: Basis,
     /// How many processes and allocations had no verdict in time.
     pub expired: u64,
-    pub book: Book,
+    pub book: Rc<Book>,
 }
 
 impl Draft {
@@ -100,11 +104,12 @@ impl Draft {
         *book.rules.entry(RuleKey::default()).or_default() += reserved_energy(&split);
         let expired = self.tickets().filter(|ticket| ticket.get().is_none()).count() as u64;
         Settled {
+            at: self.at,
             uuid: Arc::clone(&self.uuid),
             elapsed: self.metered.elapsed,
             basis: split.basis,
             expired,
-            book,
+            book: Rc::new(book),
         }
     }
 }
@@ -144,8 +149,10 @@ pub struct Delay {
     /// The sum of what those that wait would come to.
     provisional: Book,
     /// Divided and not yet visible, by when they are due; the number tells GPUs apart.
-    maturing: BTreeMap<(Microseconds, u64), Book>,
+    maturing: BTreeMap<(Microseconds, u64), Rc<Book>>,
     number: u64,
+    /// Divided, and still to be booked.
+    settled: Vec<Settled>,
     live: Book,
     visible: Book,
 }
@@ -154,14 +161,23 @@ impl Delay {
     /// Begins with what an earlier run had made visible, and what it had not, which is due `delay` after `now`.
     pub fn resume(delay: Microseconds, visible: Book, remainder: Book, now: Microseconds) -> Self {
         let mut this = Self { delay, live: visible.clone(), visible, ..Self::default() };
-        this.book(now + delay, remainder);
+        this.book(now + delay, Rc::new(remainder));
         this
     }
 
-    /// A measured interval, to be divided when its verdicts are there. The accounts that it would need without them
-    /// are opened now: when it can wait no longer, they must have been seen at zero.
+    /// A measured interval: divided now if its verdicts are there, else when they are.
     pub fn push(&mut self, draft: Draft) {
-        let provisional = draft.settle();
+        let settled = draft.settle();
+        if draft.is_ready() {
+            self.settled.push(settled);
+        } else {
+            self.wait(draft, settled);
+        }
+    }
+
+    /// The accounts that it would need without its verdicts are opened now: when it can wait no longer, they must have
+    /// been seen at zero.
+    fn wait(&mut self, draft: Draft, provisional: Settled) {
         self.open(&provisional.book);
         self.provisional.add(&provisional.book);
         self.waiting.push(Waiting { draft, provisional });
@@ -175,17 +191,18 @@ impl Delay {
             } else {
                 self.provisional.subtract(&provisional.book);
                 draft.allocations = Some(tickets(&draft.uuid));
-                self.push(draft);
+                let provisional = draft.settle();
+                self.wait(draft, provisional);
             }
         }
     }
 
     /// Something that ended at `at` and needs no division.
     pub fn push_whole(&mut self, at: Microseconds, book: Book) {
-        self.book(at + self.delay, book);
+        self.book(at + self.delay, Rc::new(book));
     }
 
-    fn book(&mut self, due: Microseconds, book: Book) {
+    fn book(&mut self, due: Microseconds, book: Rc<Book>) {
         self.live.add(&book);
         self.visible.open(&book);
         self.number += 1;
@@ -194,10 +211,10 @@ impl Delay {
 
     /// When an interval is due to be seen. One whose verdict came late may need series that nobody has seen yet: they
     /// are shown at zero for half the delay first.
-    fn due(&self, draft: &Draft, now: Microseconds) -> Microseconds {
+    fn due(&self, at: Microseconds, now: Microseconds) -> Microseconds {
         let half = Microseconds(self.delay.0 / 2);
-        let is_late = draft.at + half < now;
-        let usual = draft.at + self.delay;
+        let is_late = at + half < now;
+        let usual = at + self.delay;
         if is_late { usual.max(now + half) } else { usual }
     }
 
@@ -207,19 +224,20 @@ impl Delay {
         self.visible.open(accounts);
     }
 
-    /// Divides what is ready or can wait no longer, and makes visible what is due. Gives what was divided.
+    /// Divides what can wait no longer, books what is divided, and makes visible what is due. Gives what was divided.
     pub fn advance(&mut self, now: Microseconds) -> Vec<Settled> {
         let horizon = now.saturating_sub(self.delay);
         let is_due = |waiting: &Waiting| waiting.draft.is_ready() || waiting.draft.at <= horizon;
         let (due, waiting): (Vec<Waiting>, _) =
             std::mem::take(&mut self.waiting).into_iter().partition(is_due);
         self.waiting = waiting;
-        let mut settled = Vec::with_capacity(due.len());
         for Waiting { draft, provisional } in due {
             self.provisional.subtract(&provisional.book);
-            let one = if provisional.expired == 0 { provisional } else { draft.settle() };
-            self.book(self.due(&draft, now), one.book.clone());
-            settled.push(one);
+            self.settled.push(if provisional.expired == 0 { provisional } else { draft.settle() });
+        }
+        let settled = std::mem::take(&mut self.settled);
+        for one in &settled {
+            self.book(self.due(one.at, now), Rc::clone(&one.book));
         }
         while let Some(entry) = self.maturing.first_entry().filter(|entry| entry.key().0 <= now) {
             self.visible.add(&entry.remove());

@@ -13,7 +13,8 @@ use wattribute::facts::{Evidence, Facts};
 use wattribute::split::{InstanceId, Role};
 use wattribute::units::Microseconds;
 
-use super::claims::{Billing, Claims, Opened, Place, Sentence, Site, Ticket};
+use super::claims::{Billing, Claims, Opened, Sentence, Site};
+use super::place::{Place, Ticket};
 use super::series::{SeriesLabels, Subject};
 use crate::allocation::{Allocations, Device};
 use crate::sample::{Card, Mig};
@@ -277,7 +278,8 @@ impl Hold {
     }
 
     fn judge(&mut self, site: &Site<'_>, claims: &mut Claims) -> Option<Billing> {
-        let Sentence { facts, owner, mut rule, .. } = claims.court.judge(&self.facts, site).ok()?;
+        let Sentence { facts, owner, mut rule, .. } =
+            claims.court.judge(claims.court.on_site(&self.facts, site)).ok()?;
         // A process's facts may be the kernel's; these are all a scheduler's word.
         rule.evidence = rule.evidence.map(|evidence| evidence.max(Evidence::Scheduler));
         let series = *self.place.series.get_or_insert_with(|| {

@@ -13,6 +13,7 @@ mod division;
 mod gpu;
 mod holdings;
 pub mod occupant;
+mod place;
 mod round;
 pub mod series;
 pub mod snapshot;

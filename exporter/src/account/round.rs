@@ -63,7 +63,7 @@ impl Accountant {
         }
     }
 
-    pub(super) fn publish(&mut self, now: Now) {
+    pub(crate) fn publish(&mut self, now: Now) {
         self.hear_out(now.monotonic);
         self.due = now.monotonic + micros(self.config.interval * 5 / 4);
         for settled in self.delay.advance(now.monotonic) {
@@ -106,7 +106,7 @@ impl Accountant {
         [processes, places, series, waiting, maturing, accounts]
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&mut self) -> Snapshot {
         let progress = |seat: &Seat| {
             let (last, idle_power) = seat.gpu.progress();
             (Arc::clone(&seat.gpu.card.uuid), Progress { last, idle_power })
@@ -115,7 +115,7 @@ impl Accountant {
         Snapshot {
             visible: self.delay.visible().clone(),
             hidden: self.delay.remainder(),
-            series: self.claims.register.iter().map(|(id, labels)| (id, Arc::clone(labels))).collect(),
+            series: self.claims.register.labelled(),
             gpus: self.gpus.values().map(|seat| seat.view.clone()).collect(),
             rules: Arc::clone(&self.claims.court.rules),
             progress: self.gpus.values().map(progress).chain(left).collect(),

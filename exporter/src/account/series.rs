@@ -133,19 +133,24 @@ impl SeriesTable {
     }
 }
 
+/// The labels of all series. Snapshots share it until a series comes or goes.
+pub type Labelled = Arc<BTreeMap<SeriesId, Arc<SeriesLabels>>>;
+
 /// All series: those of processes, and those of workloads.
 #[derive(Debug)]
 pub struct Register {
     processes: SeriesTable,
     workloads: SeriesTable,
     last_id: u64,
+    /// As of the last snapshot; `None` where a series has come or gone since.
+    labelled: Option<Labelled>,
 }
 
 impl Register {
     /// None yet, and room for so many of processes and of workloads.
     pub fn new([processes, workloads]: [usize; 2]) -> Self {
         let (processes, workloads) = (SeriesTable::new(processes), SeriesTable::new(workloads));
-        Self { processes, workloads, last_id: 0 }
+        Self { processes, workloads, last_id: 0, labelled: None }
     }
 
     /// The series for these labels, with one more living thing in it; `None` where such series are switched off.
@@ -154,7 +159,12 @@ impl Register {
             Subject::Process { .. } => &mut self.processes,
             Subject::Workload(_) => &mut self.workloads,
         };
-        table.enter(labels, &mut self.last_id)
+        let last = self.last_id;
+        let id = table.enter(labels, &mut self.last_id);
+        if self.last_id != last {
+            self.labelled = None;
+        }
+        id
     }
 
     /// One thing in each of these series ended.
@@ -168,7 +178,11 @@ impl Register {
     /// Removes series that ended before `horizon` and says which.
     pub fn expire(&mut self, horizon: Microseconds) -> BTreeSet<SeriesId> {
         let workloads = self.workloads.expire(horizon);
-        self.processes.expire(horizon).into_iter().chain(workloads).collect()
+        let gone: BTreeSet<SeriesId> = self.processes.expire(horizon).into_iter().chain(workloads).collect();
+        if !gone.is_empty() {
+            self.labelled = None;
+        }
+        gone
     }
 
     /// Takes over a series of an earlier run, whose members may have ended meanwhile.
@@ -186,7 +200,15 @@ impl Register {
         Some(id)
     }
 
+    /// The labels of all of them.
+    pub fn labelled(&mut self) -> Labelled {
+        let Self { processes, workloads, labelled, .. } = self;
+        let all = || processes.iter().chain(workloads.iter()).map(|(id, labels)| (id, Arc::clone(labels)));
+        Arc::clone(labelled.get_or_insert_with(|| Arc::new(all().collect())))
+    }
+
     /// All of them.
+    #[cfg(test)]
     pub fn iter(&self) -> impl Iterator<Item = (SeriesId, &Arc<SeriesLabels>)> {
         self.processes.iter().chain(self.workloads.iter())
     }
@@ -231,6 +253,20 @@ mod tests {
         assert_eq!(table.expire(Microseconds(7)), []);
         assert_eq!(table.expire(Microseconds(8)), [id]);
         assert_eq!(names(&table), [""; 0]);
+    }
+
+    #[test]
+    fn snapshots_share_the_labels_until_a_series_comes_or_goes() {
+        let mut register = Register::new([9, 9]);
+        let id = register.enter(labels(1));
+        let first = register.labelled();
+        assert!(register.enter(labels(1)) == id && Arc::ptr_eq(&first, &register.labelled()));
+        register.enter(labels(2));
+        assert_eq!(register.labelled().len(), 2);
+        register.leave([id, None], Microseconds(5));
+        register.leave([id, None], Microseconds(5));
+        register.expire(Microseconds(6));
+        assert_eq!(register.labelled().len(), 1);
     }
 
     #[test]

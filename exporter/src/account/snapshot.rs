@@ -14,7 +14,7 @@ use super::claims::Billing;
 use super::delay::Settled;
 use super::gpu::{Gpu, Latest, Who};
 use super::occupant::Occupant;
-use super::series::{SeriesId, SeriesLabels};
+use super::series::{Labelled, SeriesId};
 use super::{Calls, Progress};
 use crate::clock::{self, Now};
 use crate::sample::Card;
@@ -27,7 +27,7 @@ pub struct Snapshot {
     /// What is accounted and may not yet be seen.
     pub hidden: Book,
     /// The labels of the series in the books.
-    pub series: BTreeMap<SeriesId, Arc<SeriesLabels>>,
+    pub series: Labelled,
     pub gpus: Vec<GpuView>,
     /// Those by which the verdicts were reached.
     pub rules: Arc<RuleSet>,

@@ -104,15 +104,20 @@ fn classic_sample(
 ) -> fmt::Result {
     out.push_str(name);
     for (index, (label, text)) in labels.iter().enumerate() {
-        let open = if index == 0 { '{' } else { ',' };
-        write!(out, "{open}{label}=\"")?;
+        out.push(if index == 0 { '{' } else { ',' });
+        out.push_str(label);
+        out.push_str("=\"");
         escape(out, text);
         out.push('"');
     }
-    writeln!(out, "{} {value}", if labels.is_empty() { "" } else { "}" })
+    out.push_str(if labels.is_empty() { " " } else { "} " });
+    writeln!(out, "{value}")
 }
 
 fn escape(out: &mut String, text: &str) {
+    if !text.bytes().any(|byte| matches!(byte, b'\\' | b'"' | b'\n')) {
+        return out.push_str(text);
+    }
     for character in text.chars() {
         match character {
             '\\' => out.push_str("\\\\"),

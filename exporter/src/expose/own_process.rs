@@ -1,6 +1,6 @@
 //! What the exporter itself uses: CPU time, memory and file descriptors, out of `/proc/self`.
 //!
-//! Read when a snapshot is first scraped, by [`super::publish`]. Needs no privilege and no `--path.procfs`.
+//! Read when a snapshot is first encoded, by [`super::publish`]. Needs no privilege and no `--path.procfs`.
 
 use super::metrics::{Metric, Value};
 use procfs::process::{LimitValue, Process};

@@ -93,8 +93,9 @@ fn listing() -> Listing {
         workload: String::new(),
     };
     let labels = |pid, owner| SeriesLabels { uuid: "GPU-0".into(), subject: subject(pid), owner };
-    snapshot.series.insert(SeriesId(1), Arc::new(labels("10", Some(Owner::new([("team", "ada")])))));
-    snapshot.series.insert(SeriesId(2), Arc::new(labels("other", None)));
+    let series = Arc::make_mut(&mut snapshot.series);
+    series.insert(SeriesId(1), Arc::new(labels("10", Some(Owner::new([("team", "ada")])))));
+    series.insert(SeriesId(2), Arc::new(labels("other", None)));
     let amounts = |energy| SeriesAmounts { energy: Millijoules(energy), held: Microseconds::ZERO };
     snapshot.visible.series.insert(SeriesId(1), amounts(12_000));
     snapshot.hidden.series.insert(SeriesId(1), amounts(500));

@@ -1,4 +1,5 @@
-//! One immutable snapshot and its four encodings, each made at most once, by the first scrape that asks for it.
+//! One immutable snapshot and its four encodings, each made at most once: before anybody sees the snapshot if scrapes come
+//! about as often as snapshots, else by the first scrape that asks for it.
 //!
 //! The accounting publishes a new one after every sample; [`super::http`] serves the latest. All scrapers of one
 //! snapshot get the same bytes.
@@ -11,12 +12,43 @@ use bytes::Bytes;
 use flate2::write::GzEncoder;
 use std::fmt;
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+
+/// So many snapshots count for the decision whether an encoding is made ahead.
+const RECENT: u32 = 4;
+/// It is where it was asked for of so many of them.
+const OFTEN: u32 = 2;
+
+/// The four ways a snapshot can be written.
+const ENCODINGS: [Encoding; 4] = [
+    Encoding { format: Format::OpenMetrics, compression: Compression::Identity },
+    Encoding { format: Format::OpenMetrics, compression: Compression::Gzip },
+    Encoding { format: Format::Classic, compression: Compression::Identity },
+    Encoding { format: Format::Classic, compression: Compression::Gzip },
+];
 
 /// A snapshot ready to be scraped.
 pub struct Published {
     exposition: Arc<dyn Exposition>,
-    bodies: [OnceLock<Result<Bytes, EncodeError>>; 4],
+    pages: [Page; 4],
+}
+
+/// One encoding of a snapshot.
+#[derive(Default)]
+struct Page {
+    bytes: OnceLock<Result<Bytes, EncodeError>>,
+    is_asked: AtomicBool,
+    /// Whether it was asked for of the snapshots before: the last in the lowest bit.
+    was_asked: u32,
+}
+
+impl Page {
+    /// The page of the next snapshot, not made yet.
+    fn next(&self) -> Self {
+        let was_asked = self.was_asked << 1 | u32::from(self.is_asked.load(Ordering::Relaxed));
+        Self { was_asked: was_asked & ((1 << RECENT) - 1), ..Self::default() }
+    }
 }
 
 /// A snapshot could not be written: a bug, to be logged and answered with 500.
@@ -46,13 +78,26 @@ impl Published {
     #[must_use]
     pub fn new(snapshot: Arc<dyn Exposition>) -> Self {
         let exposition = Arc::new(WithOwnProcess { snapshot, own: OnceLock::new() });
-        Self { exposition, bodies: Default::default() }
+        Self { exposition, pages: Default::default() }
+    }
+
+    /// The snapshot after this one. What scrapes ask for all the time is made now, so that they find it; where nobody
+    /// scrapes, or seldom, nothing is.
+    #[must_use]
+    pub fn next(&self, snapshot: Arc<dyn Exposition>) -> Self {
+        let next = Self { pages: self.pages.each_ref().map(Page::next), ..Self::new(snapshot) };
+        let wanted = ENCODINGS.into_iter().filter(|one| next.page(*one).was_asked.count_ones() >= OFTEN);
+        // What goes wrong is kept for who asks.
+        wanted.for_each(|encoding| drop(next.bytes(encoding)));
+        next
     }
 
     /// The bytes in this encoding, if they have been made.
     #[must_use]
     pub fn made(&self, encoding: Encoding) -> Option<Result<Bytes, EncodeError>> {
-        self.bodies[slot(encoding)].get().cloned()
+        let page = self.page(encoding);
+        page.is_asked.store(true, Ordering::Relaxed);
+        page.bytes.get().cloned()
     }
 
     /// The bytes in this encoding, made now if need be; that takes milliseconds when there are many series.
@@ -60,32 +105,45 @@ impl Published {
     /// # Errors
     /// If a family cannot be formatted, which would be a bug.
     pub fn body(&self, encoding: Encoding) -> Result<Bytes, EncodeError> {
-        self.bodies[slot(encoding)].get_or_init(|| self.make(encoding)).clone()
+        self.page(encoding).is_asked.store(true, Ordering::Relaxed);
+        self.bytes(encoding)
+    }
+
+    fn page(&self, encoding: Encoding) -> &Page {
+        &self.pages[slot(encoding)]
+    }
+
+    fn bytes(&self, encoding: Encoding) -> Result<Bytes, EncodeError> {
+        self.page(encoding).bytes.get_or_init(|| self.make(encoding)).clone()
     }
 
     fn make(&self, Encoding { format, compression }: Encoding) -> Result<Bytes, EncodeError> {
-        match (compression, format) {
-            (Compression::Gzip, _) => {
-                let plain = self.body(Encoding { format, compression: Compression::Identity })?;
-                Ok(gzip(&plain)?)
+        match compression {
+            Compression::Identity => Ok(self.text(format)?.into()),
+            // The plain text is not kept for its own sake.
+            Compression::Gzip => {
+                match self.page(Encoding { format, compression: Compression::Identity }).bytes.get() {
+                    Some(plain) => Ok(gzip(&plain.clone()?)?),
+                    None => Ok(gzip(self.text(format)?.as_bytes())?),
+                }
             }
-            (Compression::Identity, Format::OpenMetrics) => Ok(encode::openmetrics(&self.exposition)?.into()),
-            (Compression::Identity, Format::Classic) => Ok(encode::classic(&self.exposition)?.into()),
+        }
+    }
+
+    fn text(&self, format: Format) -> Result<String, fmt::Error> {
+        match format {
+            Format::OpenMetrics => encode::openmetrics(&self.exposition),
+            Format::Classic => encode::classic(&self.exposition),
         }
     }
 }
 
-fn slot(Encoding { format, compression }: Encoding) -> usize {
-    match (format, compression) {
-        (Format::OpenMetrics, Compression::Identity) => 0,
-        (Format::OpenMetrics, Compression::Gzip) => 1,
-        (Format::Classic, Compression::Identity) => 2,
-        (Format::Classic, Compression::Gzip) => 3,
-    }
+fn slot(encoding: Encoding) -> usize {
+    ENCODINGS.iter().position(|one| *one == encoding).unwrap_or_default()
 }
 
 /// Packs bytes.
-pub(super) fn gzip(plain: &[u8]) -> Result<Bytes, std::io::Error> {
+pub(crate) fn gzip(plain: &[u8]) -> Result<Bytes, std::io::Error> {
     let mut writer = GzEncoder::new(Vec::new(), flate2::Compression::fast());
     writer.write_all(plain)?;
     writer.finish().map(Bytes::from)
@@ -122,6 +180,21 @@ mod tests {
         let first = published.body(CLASSIC).expect("a body");
         assert_eq!(first.as_ptr(), published.body(CLASSIC).expect("a body").as_ptr());
         assert_eq!(published.made(CLASSIC), Some(Ok(first)));
+    }
+
+    #[test]
+    fn what_is_asked_for_often_is_made_ahead() {
+        let mut published = Published::new(Arc::new(EveryMetric));
+        let mut made = Vec::new();
+        for is_asked in [false, true, true, false, true, false, false, false, false] {
+            let is_there = |one: &Encoding| published.pages[slot(*one)].bytes.get().is_some();
+            made.push(ENCODINGS.iter().filter(|one| is_there(one)).count());
+            if is_asked {
+                published.body(CLASSIC).expect("a body");
+            }
+            published = published.next(Arc::new(EveryMetric));
+        }
+        assert_eq!(made, [0, 0, 0, 1, 1, 1, 1, 0, 0]);
     }
 
     #[test]

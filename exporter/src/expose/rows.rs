@@ -106,7 +106,7 @@ impl Scrapable {
     }
 
     fn series_rows(&self, metric: Metric, row: &mut Row<'_>) {
-        for (id, labels) in &self.snapshot.series {
+        for (id, labels) in &*self.snapshot.series {
             let amounts = self.snapshot.visible.series.get(id).copied().unwrap_or_default();
             let of_process = matches!(labels.subject, Subject::Process { .. });
             if of_process == (metric == Metric::ProcessEnergy) {

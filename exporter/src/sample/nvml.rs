@@ -191,6 +191,10 @@ fn pids(running: &[Running]) -> BTreeSet<u32> {
 }
 
 impl Sampler for NvmlSampler<'_> {
+    fn is_lively(&self) -> bool {
+        self.utilization.is_lively()
+    }
+
     fn glance(&mut self) -> Vec<Running> {
         let begin = Instant::now();
         if !self.utilization.glance(self.device, &mut self.log, clock::unix()) {

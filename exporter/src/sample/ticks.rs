@@ -12,8 +12,13 @@ pub trait Sampler {
     /// Asks the GPU now.
     fn sample(&mut self) -> Sample;
 
+    /// Whether there is anything to look at between this sample and the next.
+    fn is_lively(&self) -> bool {
+        false
+    }
+
     /// Looks, between two samples, at what the next would see less well. Gives who is new on the GPU: by the next sample
-    /// it may have gone.
+    /// it may have gone. Called only while it is lively.
     fn glance(&mut self) -> Vec<Running> {
         Vec::new()
     }
@@ -21,6 +26,7 @@ pub trait Sampler {
 
 /// How often to look between two samples: about as often as drivers sample utilisation, every sixth of a second.
 const GLANCE: Duration = Duration::from_millis(180);
+
 /// Why a sampling thread ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -96,12 +102,12 @@ impl<E: From<Event>> Ticks<E> {
         }
     }
 
-    /// Waits until a sample is due, with glances on the way; says whether the thread shall end.
+    /// Waits until a sample is due, with glances on the way if there is cause for them; says whether the thread shall end.
     fn is_stopped_before(&self, due: u64, uuid: &Arc<str>, sampler: &mut dyn Sampler) -> bool {
         loop {
             let left = Duration::from_micros(due.saturating_sub(clock::monotonic().0));
             // The sample itself is the last look.
-            if left < 2 * GLANCE {
+            if left < 2 * GLANCE || !sampler.is_lively() {
                 return self.is_stopped_within(left);
             }
             if self.is_stopped_within(GLANCE) {
@@ -149,12 +155,16 @@ mod tests {
         check(&[], None);
     }
 
-    /// Is told to stop while it glances.
+    /// Is told to stop while it glances; still from then on.
     struct Slow(Option<Sender<()>>);
 
     impl Sampler for Slow {
         fn sample(&mut self) -> Sample {
             panic!("nobody waits for a sample")
+        }
+
+        fn is_lively(&self) -> bool {
+            self.0.is_some()
         }
 
         fn glance(&mut self) -> Vec<Running> {
@@ -171,5 +181,15 @@ mod tests {
         let due = clock::monotonic().0 + 600_000_000;
         assert!(ticks.is_stopped_before(due, &"GPU-1".into(), &mut Slow(Some(stop))));
         assert_eq!(inbox.try_iter().count(), 0);
+    }
+
+    #[test]
+    fn where_nothing_comes_or_goes_there_is_no_glance() {
+        let (events, inbox) = std::sync::mpsc::channel::<Event>();
+        let (_stop, stopped) = std::sync::mpsc::channel();
+        let ticks = Ticks { interval: Duration::from_secs(1), events, stop: stopped };
+        let due = clock::monotonic().0 + 600_000;
+        assert!(!ticks.is_stopped_before(due, &"GPU-1".into(), &mut Slow(None)));
+        assert!(clock::monotonic().0 >= due && inbox.try_iter().count() == 0);
     }
 }

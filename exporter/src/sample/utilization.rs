@@ -93,13 +93,16 @@ impl Utilization {
         }
     }
 
-    /// Looks between two ticks, where somebody has come or gone of late and the driver is quick about it; says whether it
-    /// spoke of somebody new.
+    /// Whether somebody has come or gone of late.
+    pub fn is_lively(&self) -> bool {
+        !self.listed.is_empty() && self.changed.is_some_and(|at| at.elapsed() < LIVELY)
+    }
+
+    /// Looks between two ticks, if the driver is quick about it; says whether it spoke of somebody new.
     pub fn glance(&mut self, device: &Device<'_>, log: &mut Log, now: Microseconds) -> bool {
         let begin = Instant::now();
-        let is_lively = self.changed.is_some_and(|at| at.elapsed() < LIVELY);
-        let is_vain = self.listed.is_empty() || self.glanced.len() >= GLANCED;
-        if !is_lively || is_vain || self.rests_until.is_some_and(|until| begin < until) {
+        let is_resting = self.rests_until.is_some_and(|until| begin < until);
+        if !self.is_lively() || self.glanced.len() >= GLANCED || is_resting {
             return false;
         }
         let looked = self.look(device, log, now);

@@ -31,6 +31,8 @@ const NEW: Duration = Duration::from_secs(60);
 const LINGER: Duration = Duration::from_secs(300);
 /// How many jobs without a process are remembered at most.
 const MOST_IDLE: usize = 1024;
+/// Who ends while so many processes wait for what their job is does not wait any longer.
+const MOST_WAITING: usize = 4096;
 
 /// What is to be done next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +119,8 @@ impl Desk {
         watched.gone = true;
         let job = watched.heard.as_ref().map(|heard| heard.job);
         let case = job.and_then(|job| self.jobs.get_mut(&job));
-        if case.as_ref().is_none_or(|case| case.answer.is_some()) {
+        let is_over = |case: &&mut Case| case.answer.is_some() || case.processes.len() > MOST_WAITING;
+        if case.as_ref().is_none_or(is_over) {
             self.watched.remove(&process);
             self.leave(process, job, now);
         } else if let Some(case) = case {

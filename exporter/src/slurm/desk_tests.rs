@@ -130,6 +130,17 @@ fn a_job_that_never_gets_an_answer_is_given_up_after_its_end() {
 }
 
 #[test]
+fn no_more_than_some_thousands_that_have_ended_wait_for_an_answer() {
+    let mut day = Day::new();
+    day.say(0, 1, 7);
+    for pid in 2..6000 {
+        day.say(0, pid, 7);
+        day.forget(0, pid);
+    }
+    assert_eq!(day.answer(1000, 7, known("a")), 4096);
+}
+
+#[test]
 fn no_more_than_a_thousand_and_some_idle_jobs_are_kept() {
     let mut day = Day::new();
     for job in 0..2000 {

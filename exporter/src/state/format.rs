@@ -1,6 +1,8 @@
 //! What stands in the state file: JSON, version 1. Energies are millijoules, times microseconds.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -18,18 +20,19 @@ use crate::account::{Inheritance, Progress};
 
 const VERSION: u32 = 1;
 
+/// What is written borrows from the snapshot, for it is written every second.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct File<'a> {
     version: u32,
     /// Which boot the monotonic times count from.
-    boot_id: String,
+    boot_id: Cow<'a, str>,
     gpus: BTreeMap<Arc<str>, Gpu>,
     /// What had been exposed.
-    visible: Sheet,
+    visible: Sheet<'a>,
     /// What had been accounted and was still to be exposed.
-    hidden: Sheet,
-    series: Vec<Series>,
+    hidden: Sheet<'a>,
+    series: Vec<Series<'a>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -44,50 +47,50 @@ struct Gpu {
 }
 
 /// An owner's labels.
-type Labels = BTreeMap<Arc<str>, Arc<str>>;
+type Labels<'a> = BTreeMap<Cow<'a, str>, Cow<'a, str>>;
 
 /// A book.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Sheet {
-    gpus: BTreeMap<Arc<str>, Account>,
+struct Sheet<'a> {
+    gpus: BTreeMap<Arc<str>, Account<'a>>,
     /// Rule, evidence, energy.
-    rules: Vec<(Arc<str>, String, u64)>,
+    rules: Vec<(Arc<str>, Cow<'a, str>, u64)>,
     /// Series number, energy, time held.
     series: Vec<(u64, u64, u64)>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Account {
+struct Account<'a> {
     energy: u64,
     resets: u64,
     disbelieved: u64,
     /// Active, idle, estimated, held, busy.
-    owners: Vec<(Labels, [u64; 5])>,
+    owners: Vec<(Labels<'a>, [u64; 5])>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Series {
+struct Series<'a> {
     number: u64,
     uuid: Arc<str>,
-    subject: SubjectLabels,
-    owner: Option<Labels>,
+    subject: SubjectLabels<'a>,
+    owner: Option<Labels<'a>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum SubjectLabels {
-    Process { pid: String, comm: String, user: String, workload: String },
-    Workload(String),
+enum SubjectLabels<'a> {
+    Process { pid: Cow<'a, str>, comm: Cow<'a, str>, user: Cow<'a, str>, workload: Cow<'a, str> },
+    Workload(Cow<'a, str>),
 }
 
 /// Writes a snapshot as state.
 ///
 /// # Errors
-/// If it cannot be written as JSON, which would be a bug.
-pub fn write(snapshot: &Snapshot, boot_id: &str) -> Result<String, serde_json::Error> {
+/// If `out` does not take it.
+pub fn write(snapshot: &Snapshot, boot_id: &str, out: impl io::Write) -> Result<(), serde_json::Error> {
     let gpu = |progress: &Progress| {
         let counter = progress.last.and_then(|last| match last.counter {
             Counter::Value(value) => Some(value.0),
@@ -96,37 +99,47 @@ pub fn write(snapshot: &Snapshot, boot_id: &str) -> Result<String, serde_json::E
         let at = progress.last.map_or(0, |last| last.at.0);
         Gpu { counter, at, idle_power: progress.idle_power.map(|power| power.0) }
     };
-    let series = |(id, labels): (&SeriesId, &Arc<SeriesLabels>)| Series {
-        number: id.0,
-        uuid: Arc::clone(&labels.uuid),
-        subject: match labels.subject.clone() {
-            Subject::Process { pid, comm, user, workload } => {
-                SubjectLabels::Process { pid, comm, user, workload }
-            }
-            Subject::Workload(name) => SubjectLabels::Workload(name),
-        },
-        owner: labels.owner.as_ref().map(pairs),
-    };
-    serde_json::to_string(&File {
+    let file = File {
         version: VERSION,
         boot_id: boot_id.into(),
         gpus: snapshot.progress.iter().map(|(uuid, progress)| (Arc::clone(uuid), gpu(progress))).collect(),
         visible: Sheet::from(&snapshot.visible),
         hidden: Sheet::from(&snapshot.hidden),
-        series: snapshot.series.iter().map(series).collect(),
-    })
+        series: snapshot.series.iter().map(Series::from).collect(),
+    };
+    serde_json::to_writer(out, &file)
+}
+
+impl<'a> From<(&SeriesId, &'a Arc<SeriesLabels>)> for Series<'a> {
+    fn from((id, labels): (&SeriesId, &'a Arc<SeriesLabels>)) -> Self {
+        let subject = match &labels.subject {
+            Subject::Process { pid, comm, user, workload } => SubjectLabels::Process {
+                pid: pid.into(),
+                comm: comm.into(),
+                user: user.into(),
+                workload: workload.into(),
+            },
+            Subject::Workload(name) => SubjectLabels::Workload(name.into()),
+        };
+        Self {
+            number: id.0,
+            uuid: Arc::clone(&labels.uuid),
+            subject,
+            owner: labels.owner.as_ref().map(pairs),
+        }
+    }
 }
 
 /// A state that was read and found to be sound.
 #[derive(Debug)]
-pub struct State(File);
+pub struct State(File<'static>);
 
 /// Reads a state.
 ///
 /// # Errors
 /// What is wrong with the text.
 pub fn read(text: &str) -> Result<State, String> {
-    let file: File = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let file: File<'static> = serde_json::from_str(text).map_err(|error| error.to_string())?;
     if file.version != VERSION {
         return Err(format!("version {} is not {VERSION}", file.version));
     }
@@ -201,9 +214,9 @@ impl Gpu {
     }
 }
 
-impl From<&Book> for Sheet {
-    fn from(book: &Book) -> Self {
-        let owner = |(owner, one): (&Owner, &Amounts)| {
+impl<'a> From<&'a Book> for Sheet<'a> {
+    fn from(book: &'a Book) -> Self {
+        let owner = |(owner, one): (&'a Owner, &Amounts)| {
             (pairs(owner), [one.active.0, one.idle.0, one.estimated.0, one.held.0, one.busy.0])
         };
         let gpus = book.ledger.gpus().map(|(uuid, account)| {
@@ -211,7 +224,7 @@ impl From<&Book> for Sheet {
             let (energy, disbelieved) = (account.energy.0, account.disbelieved.0);
             (Arc::clone(uuid), Account { energy, resets: account.resets, disbelieved, owners })
         });
-        let evidence = |key: &RuleKey| key.evidence.map_or_else(String::new, |evidence| evidence.to_string());
+        let evidence = |key: &RuleKey| Cow::Borrowed(key.evidence.map_or("", Evidence::name));
         Self {
             gpus: gpus.collect(),
             rules: book
@@ -224,7 +237,7 @@ impl From<&Book> for Sheet {
     }
 }
 
-impl Sheet {
+impl Sheet<'_> {
     fn into_book(self, numbers: &BTreeMap<u64, SeriesId>) -> Book {
         let mut ledger = Ledger::default();
         for (uuid, sums) in self.gpus {
@@ -236,7 +249,7 @@ impl Sheet {
                 *account.owners.entry(Owner::new(labels)).or_default() += to_amounts(amounts);
             }
         }
-        let rule = |(rule, evidence, energy): (Arc<str>, String, u64)| {
+        let rule = |(rule, evidence, energy): (Arc<str>, Cow<'_, str>, u64)| {
             (RuleKey { rule, evidence: Evidence::parse(&evidence) }, Millijoules(energy))
         };
         let mut series: BTreeMap<SeriesId, SeriesAmounts> = BTreeMap::new();
@@ -250,19 +263,22 @@ impl Sheet {
     }
 }
 
-impl From<Series> for SeriesLabels {
-    fn from(series: Series) -> Self {
+impl From<Series<'_>> for SeriesLabels {
+    fn from(series: Series<'_>) -> Self {
         let subject = match series.subject {
-            SubjectLabels::Process { pid, comm, user, workload } => {
-                Subject::Process { pid, comm, user, workload }
-            }
-            SubjectLabels::Workload(name) => Subject::Workload(name),
+            SubjectLabels::Process { pid, comm, user, workload } => Subject::Process {
+                pid: pid.into_owned(),
+                comm: comm.into_owned(),
+                user: user.into_owned(),
+                workload: workload.into_owned(),
+            },
+            SubjectLabels::Workload(name) => Subject::Workload(name.into_owned()),
         };
         Self { uuid: series.uuid, subject, owner: series.owner.map(Owner::new) }
     }
 }
 
-fn pairs(owner: &Owner) -> Labels {
+fn pairs(owner: &Owner) -> Labels<'_> {
     owner.labels().map(|(label, value)| (label.into(), value.into())).collect()
 }
 

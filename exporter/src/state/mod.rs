@@ -6,7 +6,7 @@
 pub mod format;
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, FlockOperation, access, flock};
@@ -15,6 +15,8 @@ use crate::clock;
 
 const NAME: &str = "state.json";
 const LOCK: &str = "lock";
+/// Bytes that are brought to the file at a time.
+const BUFFER: usize = 32 * 1024;
 
 /// A state directory, held by this process alone.
 #[derive(Debug)]
@@ -112,12 +114,12 @@ impl StateDir {
         Ok(aside)
     }
 
-    /// Writes the state so that a crash at any moment leaves the old one or this one, whole and on disk.
+    /// Writes the state, as `fill` says it, so that a crash at any moment leaves the old one or this one, whole and on disk.
     ///
     /// # Errors
     /// If it cannot be written; then the old one is removed, so that the next run begins at zero and not in the past.
-    pub fn write(&self, text: &str) -> io::Result<()> {
-        self.replace(text).inspect_err(|_| {
+    pub fn write(&self, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+        self.replace(fill).inspect_err(|_| {
             let removed = fs::remove_file(self.file()).and_then(|()| File::open(&self.folder)?.sync_data());
             if let Err(error) = removed.or_else(not_there) {
                 tracing::error!(%error, file = %self.file().display(), "the old state could not be removed either");
@@ -125,11 +127,11 @@ impl StateDir {
         })
     }
 
-    fn replace(&self, text: &str) -> io::Result<()> {
+    fn replace(&self, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
         let temporary = self.folder.join(format!("{NAME}.tmp"));
-        let mut file = File::create(&temporary)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_data()?;
+        let mut text = BufWriter::with_capacity(BUFFER, File::create(&temporary)?);
+        fill(&mut text)?;
+        text.into_inner()?.sync_data()?;
         fs::rename(&temporary, self.file())?;
         File::open(&self.folder)?.sync_data()
     }
@@ -158,8 +160,8 @@ mod tests {
         let path = folder("round-trip");
         let state = StateDir::open(&path).unwrap();
         assert_eq!(state.read().unwrap(), None);
-        state.write("one").unwrap();
-        state.write("two").unwrap();
+        state.write(|file| file.write_all(b"one")).unwrap();
+        state.write(|file| file.write_all(b"two")).unwrap();
         assert_eq!(state.read().unwrap().as_deref(), Some("two"));
         fs::remove_dir_all(path).unwrap();
     }
@@ -191,9 +193,9 @@ mod tests {
     fn a_state_that_cannot_be_written_is_removed() {
         let path = folder("remove");
         let state = StateDir::open(&path).unwrap();
-        state.write("old").unwrap();
+        state.write(|file| file.write_all(b"old")).unwrap();
         fs::create_dir(path.join("state.json.tmp")).unwrap();
-        assert!(state.write("new").is_err());
+        assert!(state.write(|file| file.write_all(b"new")).is_err());
         assert_eq!(state.read().unwrap(), None);
         fs::remove_dir_all(path).unwrap();
     }
@@ -202,7 +204,7 @@ mod tests {
     fn an_unusable_state_is_set_aside() {
         let path = folder("aside");
         let state = StateDir::open(&path).unwrap();
-        state.write("{").unwrap();
+        state.write(|file| file.write_all(b"{")).unwrap();
         let aside = state.set_aside().unwrap();
         assert_eq!(state.read().unwrap(), None);
         assert_eq!(fs::read_to_string(aside).unwrap(), "{");

@@ -208,6 +208,13 @@ impl World {
     }
 }
 
+/// What the state file would say.
+fn state_of(snapshot: &Snapshot) -> String {
+    let mut text = Vec::new();
+    format::write(snapshot, "boot", &mut text).expect("a state");
+    String::from_utf8(text).expect("JSON")
+}
+
 fn value(millijoules: u64) -> Counter {
     Counter::Value(Millijoules(millijoules))
 }

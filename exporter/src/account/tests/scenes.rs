@@ -118,7 +118,7 @@ fn a_lower_limit_of_series_drops_and_never_counts_twice() {
         keys.iter().for_each(|key| world.learn(*key, &[(Field::User, "ada-x")]));
         world.publish();
     }
-    let state = format::write(&world.publish(), "boot").expect("a state");
+    let state = state_of(&world.publish());
     let mut table = series::SeriesTable::new(1);
     let mut ids = 0;
     let state = format::read(&state).expect("a sound state");
@@ -133,7 +133,7 @@ fn times_of_another_boot_count_from_its_own_beginning() {
     let mut world = world();
     world.now += SECOND;
     world.sample(0, value(300_000), &[]);
-    let state = format::write(&world.publish(), "boot").expect("a state");
+    let state = state_of(&world.publish());
     let last = |boot: &str, now: u64| {
         let state = format::read(&state).expect("a sound state");
         let inherited = state.inherit((boot, Microseconds(now)), |_| None);

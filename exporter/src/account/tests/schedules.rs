@@ -162,7 +162,7 @@ impl Machine {
     /// `kill -9` and a new start, with the state that was on disk.
     fn crash(&mut self, seconds: u64) {
         let snapshot = self.world.published.lock().expect("a lock").clone();
-        let state = format::write(&snapshot, "boot").expect("a state");
+        let state = state_of(&snapshot);
         let (processes, now) = (Arc::clone(&self.world.processes), self.world.now + seconds * SECOND);
         self.world = World::new(now, Some(&state));
         *self.world.processes.lock().expect("a lock") = processes.lock().expect("a lock").clone();

@@ -1,0 +1,3 @@
+//! Ways into the exporter for benches and fuzzers, which the feature `inside` opens. Nothing else may use them.
+
+pub mod measured;
