@@ -10,6 +10,7 @@ use super::gaps::{Gap, Pulse};
 use super::period::Period;
 use super::quantity::{Key, Names, Quantity, Target};
 use super::rates::Rater;
+use super::recorded::Recording;
 use super::server::{Server, Window};
 use super::tally::{Cell, Rates, Sums, Tally};
 
@@ -78,6 +79,8 @@ pub struct Collection {
     pub devices: BTreeMap<Arc<str>, Device>,
     /// How many samples there were.
     pub samples: u64,
+    /// What the recording rules say of the same hours.
+    pub recording: Recording,
 }
 
 /// Takes rows as they are read, hour by hour, in the same order for the same data.

@@ -12,9 +12,10 @@ use super::extract::Extract;
 use super::manifest::{self, Folder, Manifest};
 use super::period::{Period, rfc3339};
 use super::rates::Rater;
+use super::recorded::recording;
 use super::server::Server;
-use super::{audit, dispute, html, table};
-use crate::cli::{BillFormat, Differences, Report, Verify};
+use super::{audit, csv, dispute, focus, html, table};
+use crate::cli::{BillFormat, Differences, Report, Tolerance, Verify};
 use crate::clock;
 use crate::rules_file;
 
@@ -74,6 +75,7 @@ fn bill(typed: &Report) -> Result<Document, String> {
         matchers: &typed.access.matchers,
         node_label: &typed.node_label,
         inventory: inventory.as_ref(),
+        tolerance: typed.rules_tolerance,
     };
     let document = document(&found, &given);
     let text = if plan.only.is_some() {
@@ -203,7 +205,12 @@ fn fetch(
     let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
     let found = runtime.block_on(async {
         let mut server = Server::new(&typed.access)?;
-        collect(&mut server, plan, rater, &mut extract).await
+        let mut found = collect(&mut server, plan, rater, &mut extract).await?;
+        if plan.only.is_none() && typed.rules_tolerance != Tolerance::Off {
+            let matchers = typed.rules_match.as_deref().unwrap_or(&typed.access.matchers);
+            found.recording = recording(&mut server, plan.period, matchers, rater.currency()).await?;
+        }
+        Ok::<_, String>(found)
     })?;
     Ok((found, extract))
 }
@@ -224,8 +231,8 @@ fn inventory(path: &Path) -> Result<BTreeSet<String>, String> {
 fn written(document: &Document, format: BillFormat) -> Result<String, String> {
     match format {
         BillFormat::Text => Ok(table::text(document)),
-        BillFormat::Csv => Ok(table::csv(document)),
-        BillFormat::Focus => table::focus(document),
+        BillFormat::Csv => Ok(csv::csv(document)),
+        BillFormat::Focus => focus::focus(document),
         BillFormat::Html => Ok(html::page(document)),
         BillFormat::Json => {
             let json = serde_json::to_string_pretty(document).map_err(|error| error.to_string())?;

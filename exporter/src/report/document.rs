@@ -13,6 +13,7 @@ use super::rates::Rater;
 use super::reconcile::{Expected, Reconciliation, reconcile};
 use super::round;
 use super::tally::{ELECTRICITY, HARDWARE};
+use crate::cli::Tolerance;
 
 /// A report.
 #[derive(Clone, Debug, Serialize)]
@@ -102,6 +103,8 @@ pub struct Circumstances<'a> {
     pub node_label: &'a str,
     /// The GPUs that there should be, if that is known.
     pub inventory: Option<&'a BTreeSet<String>>,
+    /// How far the recording rules may be from it.
+    pub tolerance: Tolerance,
 }
 
 /// Makes the document.
@@ -143,6 +146,7 @@ pub fn document(found: &Collection, given: &Circumstances<'_>) -> Document {
                 node_label: given.node_label,
                 inventory: given.inventory,
                 pricing,
+                tolerance: given.tolerance,
             },
         ),
     }

@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use super::document::Document;
 use super::lines::{Cents, Line};
+use super::recorded::{Comparison, REASON};
 use super::table::{kwh, label_names};
 
 /// How many teams have a colour of their own; the others share one.
@@ -319,7 +320,37 @@ fn books(document: &Document) -> String {
     });
     out.push_str(&list("Differences", books.differences.iter().cloned()));
     out.push_str(&list("Times without scrapes", gaps));
+    out.push_str(&rules(&books.rules));
     out + "</section>\n"
+}
+
+/// What the recording rules have of the same hours.
+fn rules(rules: &Comparison) -> String {
+    let Some(tolerance) = &rules.tolerance_percent else {
+        return format!("<h3>Recording rules</h3>\n<p>{}.</p>\n", escape(rules.state));
+    };
+    let mut out = format!(
+        "<h3>Recording rules</h3>\n<p>{} of {} hours are recorded. They may be {} % apart: {REASON}.</p>\n<table>\n\
+         <thead><tr><th>team</th><th>figure</th><th class=\"n\">rules</th><th class=\"n\">report</th>\
+         <th class=\"n\">%</th></tr></thead>\n<tbody>\n",
+        rules.recorded_hours,
+        rules.expected_hours,
+        escape(tolerance)
+    );
+    let beyond = rules.teams.iter().filter(|compared| !compared.is_within_tolerance).take(LISTED);
+    for compared in beyond.chain(&rules.totals) {
+        let _ = writeln!(
+            out,
+            "<tr{}><td>{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
+            if compared.team.is_none() { " class=\"total\"" } else { "" },
+            compared.team.as_deref().map_or("all".into(), escape),
+            compared.figure.as_str().replace('_', " "),
+            compared.recorded,
+            compared.report,
+            compared.difference_percent.as_deref().unwrap_or("–"),
+        );
+    }
+    out + "</tbody>\n</table>\n"
 }
 
 fn list(title: &str, items: impl ExactSizeIterator<Item = String>) -> String {

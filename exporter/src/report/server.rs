@@ -12,6 +12,8 @@ use crate::cli::Access;
 const MOST_GPUS: usize = 64;
 /// The shortest piece of time that is asked for, in milliseconds, before a server is given up.
 const SHORTEST_MS: i64 = 60_000;
+/// An hour, in milliseconds.
+const HOUR_MS: i64 = 3_600_000;
 
 /// A Prometheus-compatible server.
 pub struct Server {
@@ -34,9 +36,8 @@ impl Server {
     /// # Errors
     /// What is wrong with the flags.
     pub fn new(access: &Access) -> Result<Self, String> {
-        let matchers =
-            access.matchers.trim().trim_start_matches('{').trim_end_matches('}').trim_end_matches(',');
-        Ok(Self { client: Client::new(access)?, matchers: matchers.into(), gpus_at_once: MOST_GPUS })
+        let matchers = bare(&access.matchers).to_owned();
+        Ok(Self { client: Client::new(access)?, matchers, gpus_at_once: MOST_GPUS })
     }
 
     /// The label sets of a metric that had samples in the window.
@@ -121,6 +122,30 @@ impl Server {
         }
     }
 
+    /// What recording rules say of each team's closed hours that end in the window. Each hour has its last samples within
+    /// five minutes of its end.
+    ///
+    /// # Errors
+    /// As [`Server::label_sets`].
+    pub async fn closed_hours(
+        &mut self,
+        metric: &str,
+        matchers: &str,
+        window: Window,
+    ) -> Result<Vec<Series>, String> {
+        let matchers = bare(matchers);
+        let comma = if matchers.is_empty() { "" } else { "," };
+        let query = format!(
+            "sum by (team, currency) (last_over_time({{__name__=\"{metric}\"{comma}{matchers}}}[5m]))"
+        );
+        let (start, end) = (seconds(window.after + HOUR_MS), seconds(window.until));
+        let range = [("query", &*query), ("start", &start), ("end", &end), ("step", "3600")];
+        let body = self.client.get("/api/v1/query_range", &[&range[..], WHOLE].concat()).await;
+        let way_out = |error: String| format!("{error}: --rules-tolerance=off asks for no recorded series");
+        let body = body.map_err(|failure| way_out(self.say(failure)))?;
+        answer::query(&body).map_err(|error| way_out(self.name(&error)))
+    }
+
     /// How many GPUs to ask of at once.
     pub fn gpus_at_once(&self) -> usize {
         self.gpus_at_once
@@ -161,6 +186,11 @@ const WHOLE: &[(&str, &str)] = &[
     ("deny_partial_response", "1"),
     ("nocache", "1"),
 ];
+
+/// Matchers without what some write around them.
+fn bare(matchers: &str) -> &str {
+    matchers.trim().trim_start_matches('{').trim_end_matches('}').trim_end_matches(',')
+}
 
 /// Servers disagree on whether the first moment of a window is in it: we decide.
 fn within(mut series: Series, window: Window) -> Option<Series> {

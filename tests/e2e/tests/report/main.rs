@@ -6,6 +6,8 @@ mod bill;
 #[cfg(test)]
 mod folder;
 #[cfg(test)]
+mod recorded;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod story;
