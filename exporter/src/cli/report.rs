@@ -66,8 +66,8 @@ pub struct Report {
     /// Folder for the report in all formats, the extract of what was read, and the manifest; it must not exist
     #[arg(long = "out", value_name = "DIR", help_heading = "Output", conflicts_with_all = ["team", "explain"])]
     pub out: Option<PathBuf>,
-    /// The folder of the report before this one, whose manifest this one's names
-    #[arg(long = "previous", value_name = "DIR", help_heading = "Output", requires = "out")]
+    /// The folder of the report before this one, whose manifest this one's names, and whose balances of credits go on
+    #[arg(long = "previous", value_name = "DIR", help_heading = "Output")]
     pub previous: Option<PathBuf>,
     /// The folder of the report that this one corrects: same period, both stay
     #[arg(long = "amends", value_name = "DIR", help_heading = "Output", requires = "out")]

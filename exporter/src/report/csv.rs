@@ -24,7 +24,7 @@ pub fn csv(document: &Document) -> String {
     let header = header.chain(labels.iter().map(String::as_str)).chain(fixed);
     let mut out = row(header.map(cell));
     for line in &document.lines {
-        let money = |amount: fn(&super::lines::Money) -> super::lines::Cents| {
+        let money = |amount: fn(&super::lines::Money) -> super::amount::Amount| {
             line.money.as_ref().map(|money| amount(money).to_string()).unwrap_or_default()
         };
         let period = [&document.period.from, &document.period.to].map(|time| cell(time));

@@ -85,7 +85,7 @@ struct Charge {
     what: &'static str,
     unit: &'static str,
     quantity: Decimal<9>,
-    cost: super::lines::Cents,
+    cost: super::amount::Amount,
 }
 
 impl Charge {

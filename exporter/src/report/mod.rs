@@ -4,12 +4,14 @@
 //! [`server`] asks, [`collect`] sums, [`document`] makes of it what a report says, and each format writes the same
 //! document. Not here: prices and budgets (`money`). Callers: `main`.
 
+mod amount;
 mod answer;
 mod audit;
 mod balance;
 mod collect;
 mod command;
 mod counter;
+mod credits;
 mod csv;
 mod dispute;
 mod document;
@@ -29,5 +31,6 @@ mod round;
 mod server;
 mod table;
 mod tally;
+mod traces;
 
 pub use command::{report, verify};

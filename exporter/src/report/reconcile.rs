@@ -143,7 +143,7 @@ pub fn reconcile(found: &Collection, expected: &Expected<'_>) -> Reconciliation 
         });
     }
     differences.extend(unexpected(found, inventory));
-    if pricing == Pricing::Priced {
+    if pricing != Pricing::Unpriced {
         differences.extend(unpriced(&found.tally.total()));
     }
     let rules = compare(&found.recording, &found.tally, expected.period, expected.tolerance);

@@ -9,7 +9,7 @@ use super::quantity::Quantity;
 use crate::cli::Access;
 
 /// How many GPUs are asked of at once, at most: their names must fit into a URL.
-const MOST_GPUS: usize = 64;
+pub const MOST_GPUS: usize = 64;
 /// The shortest piece of time that is asked for, in milliseconds, before a server is given up.
 const SHORTEST_MS: i64 = 60_000;
 /// An hour, in milliseconds.
@@ -77,7 +77,7 @@ impl Server {
     ) -> Result<Vec<Series>, String> {
         let mut all = Vec::new();
         for piece in uuids.chunks(MOST_GPUS / 4) {
-            let selector = self.selector(&format!("__name__=\"{}\",{}", quantity.metric(), one_of(piece)));
+            let selector = self.selector(&format!("__name__=\"{}\"{}", quantity.metric(), one_of(piece)));
             let query = format!("last_over_time({selector}[{}ms])", window.until - window.after);
             let body = self.query(&query, window.until).await.map_err(|failure| self.say(failure))?;
             all.extend(answer::query(&body).map_err(|error| self.name(&error))?);
@@ -85,7 +85,7 @@ impl Server {
         Ok(all)
     }
 
-    /// All samples of these metrics and GPUs in the window.
+    /// All samples of these metrics and GPUs in the window; without GPUs, of metrics that have none.
     ///
     /// # Errors
     /// As [`Server::label_sets`].
@@ -96,7 +96,7 @@ impl Server {
         window: Window,
     ) -> Result<Vec<Series>, String> {
         let (selector, length) = (
-            self.selector(&format!("__name__=~\"{}\",{}", metrics.join("|"), one_of(uuids))),
+            self.selector(&format!("__name__=~\"{}\"{}", metrics.join("|"), one_of(uuids))),
             window.until - window.after,
         );
         match self.query(&format!("{selector}[{length}ms]"), window.until).await {
@@ -198,9 +198,13 @@ fn within(mut series: Series, window: Window) -> Option<Series> {
     (!series.samples.is_empty()).then_some(series)
 }
 
+/// A matcher to be put after others.
 fn one_of(uuids: &[String]) -> String {
+    if uuids.is_empty() {
+        return String::new();
+    }
     let escaped: Vec<String> = uuids.iter().map(|uuid| escape(uuid)).collect();
-    format!("uuid=~\"{}\"", escaped.join("|"))
+    format!(",uuid=~\"{}\"", escaped.join("|"))
 }
 
 /// As a regular expression in a quoted string.
@@ -238,7 +242,7 @@ mod tests {
 
     #[test]
     fn uuids_are_matched_as_they_are() {
-        assert_eq!(one_of(&["GPU-a".into(), "b.c\"\\".into()]), r#"uuid=~"GPU-a|b\\.c\"\\\\""#);
+        assert_eq!(one_of(&["GPU-a".into(), "b.c\"\\".into()]), r#",uuid=~"GPU-a|b\\.c\"\\\\""#);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 use std::fmt::Write;
 
+use super::balance::Balance;
+use super::credits::Account;
 use super::document::Document;
 use super::lines::{Decimal, Joules, Line};
 use super::recorded::{Compared, Comparison, REASON};
@@ -44,6 +46,7 @@ pub fn text(document: &Document) -> String {
         }
         let _ = write!(out, "\n{title}\n{}", lines_table(lines, document));
     }
+    out.push_str(&balances(document));
     let books = &document.reconciliation;
     let _ = write!(out, "\nreconciliation\n{}", gpus(document));
     let _ = writeln!(out, "watched {} of {} GPU-hours", books.observed_gpu_hours, books.expected_gpu_hours);
@@ -94,12 +97,43 @@ fn lines_table(lines: &[Line], document: &Document) -> String {
         row.push(line.busy_hours().to_string());
         if let Some(money) = &line.money {
             let columns = [money.electricity, money.idle_electricity, money.hardware, money.cost];
-            row.extend(columns.map(|cents| cents.to_string()));
+            row.extend(columns.map(|amount| amount.to_string()));
         }
         row.push(line.carbon_kilograms.map_or(NONE.into(), |carbon| carbon.to_string()));
         rows.push(row);
     }
     aligned(&rows, labels.len())
+}
+
+/// Budgets and credits, where there are any.
+fn balances(document: &Document) -> String {
+    let mut out = String::new();
+    let header = |columns: &[&str]| columns.iter().map(|column| (*column).to_owned()).collect::<Vec<_>>();
+    if !document.balances.is_empty() {
+        let mut rows =
+            vec![header(&["team", "project", "budget", "cost", "left", "used up on, at this rate"])];
+        rows.extend(document.balances.iter().map(|balance| {
+            let Balance { team, project, budget, cost, left, used_up } = balance;
+            let project = project.as_deref().map_or(NONE.into(), plain);
+            let used_up = used_up.as_deref().unwrap_or(NONE);
+            vec![plain(team), project, budget.clone(), cost.clone(), left.clone(), used_up.into()]
+        }));
+        let _ = write!(out, "\nbudgets\n{}", aligned(&rows, 2));
+    }
+    let accounts = document.credits.as_ref().map_or(&[][..], |credits| &credits.teams);
+    if !accounts.is_empty() {
+        let columns =
+            ["team", "opening", "added", "returned", "consumed", "closing", "used up on, at this rate"];
+        let mut rows = vec![header(&columns)];
+        rows.extend(accounts.iter().map(|account| {
+            let Account { team, opening, added, returned, consumed, closing, used_up, .. } = account;
+            let amounts = [opening, added, returned, consumed, closing].map(String::clone);
+            let used_up = used_up.as_deref().unwrap_or(NONE).to_owned();
+            [plain(team)].into_iter().chain(amounts).chain([used_up]).collect()
+        }));
+        let _ = write!(out, "\ncredits\n{}", aligned(&rows, 1));
+    }
+    out
 }
 
 fn gpus(document: &Document) -> String {

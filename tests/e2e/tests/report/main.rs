@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod bill;
 #[cfg(test)]
+mod detail;
+#[cfg(test)]
 mod folder;
 #[cfg(test)]
 mod recorded;
