@@ -15,6 +15,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("munged", "munge"),
     ("sbatch", "slurm-wlm"),
     ("scancel", "slurm-wlm"),
+    ("script", "bsdutils"),
     ("setpriv", "util-linux"),
     ("slurmctld", "slurm-wlm"),
     ("slurmd", "slurm-wlm"),

@@ -13,17 +13,18 @@ use crate::story::{PRICES, prometheus, series};
 const KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
     MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----\n";
 
-struct Desk {
-    scratch: Scratch,
-    server: String,
+/// Where reports are written.
+pub struct Desk {
+    pub scratch: Scratch,
+    pub server: String,
 }
 
 impl Desk {
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.scratch.path(name)
     }
 
-    fn report(&self, name: &str, period: [&str; 2], more: &[(&str, &str)]) -> Output {
+    pub fn report(&self, name: &str, period: [&str; 2], more: &[(&str, &str)]) -> Output {
         let mut command = Command::new(wattribute());
         command.arg("report").args(["--prometheus", &self.server, "--from", period[0], "--to", period[1]]);
         command.arg("--prices").arg(self.path("prices.yaml")).arg("--out").arg(self.path(name));
@@ -33,7 +34,7 @@ impl Desk {
         command.output().expect("it runs")
     }
 
-    fn verify(&self, names: &[&str], more: &[&str]) -> Result<String, String> {
+    pub fn verify(&self, names: &[&str], more: &[&str]) -> Result<String, String> {
         let folders = names.iter().map(|name| self.path(name));
         let output =
             Command::new(wattribute()).arg("verify").args(folders).args(more).output().expect("it runs");
@@ -42,8 +43,8 @@ impl Desk {
     }
 }
 
-const FIRST: [&str; 2] = ["2024-03-30T21:00", "2024-03-30T23:00"];
-const SECOND: [&str; 2] = ["2024-03-30T23:00", "2024-03-31T05:00"];
+pub const FIRST: [&str; 2] = ["2024-03-30T21:00", "2024-03-30T23:00"];
+pub const SECOND: [&str; 2] = ["2024-03-30T23:00", "2024-03-31T05:00"];
 
 /// Every byte position that is tried, of files of any length.
 fn somewhere(path: &Path) -> Vec<usize> {

@@ -2,7 +2,11 @@
 //! real VictoriaMetrics, and what goes wrong with servers, periods, names and files.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod bill;
+#[cfg(test)]
+mod credits;
 #[cfg(test)]
 mod detail;
 #[cfg(test)]
@@ -11,6 +15,8 @@ mod folder;
 mod recorded;
 #[cfg(test)]
 mod refusals;
+#[cfg(test)]
+mod schema;
 #[cfg(test)]
 mod story;
 #[cfg(test)]

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use wattribute_e2e::Scratch;
 
 use crate::bill::{report, said};
+use crate::schema::check_schema;
 use crate::story::{EVIL, MINUTES, prometheus, series};
 
 /// A recorded series: what it has of each of the seven hours, in their last minute.
@@ -35,6 +36,7 @@ fn the_recording_rules_are_compared_with_the_bill() {
     let rules = |arguments: &[&str]| -> (Value, Vec<String>) {
         let json = said(&report(server.address(), &scratch, &[&["--format=json"], arguments].concat()));
         let bill: Value = serde_json::from_str(&json).expect("JSON");
+        check_schema(&bill);
         let differences = bill["reconciliation"]["differences"].as_array().expect("differences").iter();
         let differences =
             differences.filter_map(Value::as_str).filter(|text| text.contains("recording rules"));

@@ -24,7 +24,11 @@ fn violations(root: &Value, schema: &Value, value: &Value, at: &str) -> Vec<Stri
                 wrong.extend(violations(root, root.pointer(pointer).expect("it is there"), value, at));
                 true
             }
-            "anyOf" => wanted.as_array().expect("a list").iter().any(|one| violations(root, one, value, at).is_empty()),
+            "anyOf" => wanted
+                .as_array()
+                .expect("a list")
+                .iter()
+                .any(|one| violations(root, one, value, at).is_empty()),
             "type" => match wanted {
                 Value::Array(types) => types.iter().any(|one| is_of(one, value)),
                 one => is_of(one, value),
@@ -35,12 +39,15 @@ fn violations(root: &Value, schema: &Value, value: &Value, at: &str) -> Vec<Stri
                 Regex::new(wanted.as_str().expect("a pattern")).expect("a pattern").is_match(text)
             }),
             "minimum" => value.as_f64() >= wanted.as_f64(),
-            "required" => wanted.as_array().expect("a list").iter().all(|name| {
-                value.is_null() || value.get(name.as_str().expect("a name")).is_some()
-            }),
+            "required" => wanted
+                .as_array()
+                .expect("a list")
+                .iter()
+                .all(|name| value.is_null() || value.get(name.as_str().expect("a name")).is_some()),
             "properties" => {
                 for (name, schema) in wanted.as_object().expect("an object") {
-                    let found = value.get(name).map(|value| violations(root, schema, value, &format!("{at}/{name}")));
+                    let found =
+                        value.get(name).map(|value| violations(root, schema, value, &format!("{at}/{name}")));
                     wrong.extend(found.into_iter().flatten());
                 }
                 true
@@ -59,6 +66,7 @@ fn violations(root: &Value, schema: &Value, value: &Value, at: &str) -> Vec<Stri
             other => panic!("the checker does not know {other:?}"),
         };
         if !is_right {
+            let value: String = value.to_string().chars().take(80).collect();
             wrong.push(format!("{at}: {word} {wanted}: {value}"));
         }
     }
@@ -94,7 +102,8 @@ fn the_checker_finds_what_is_wrong() {
     let good = r#"{"labels":{"team":"a"},"energy_joules":"1.000","active_joules":"1.000","idle_joules":"0.000",
         "estimated_joules":"0.000","held_seconds":"0.000000","busy_seconds":"0.000000"}"#;
     assert_eq!(line(good), 0);
-    for (what, with) in [("\"1.000\"", "1.0"), ("\"1.000\"", "\"1e3\""), ("labels", "label"), ("\"a\"", "7")] {
+    for (what, with) in [("\"1.000\"", "1.0"), ("\"1.000\"", "\"1e3\""), ("labels", "label"), ("\"a\"", "7")]
+    {
         assert!(line(&good.replacen(what, with, 1)) > 0, "{with}");
     }
 }
