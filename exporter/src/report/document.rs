@@ -10,7 +10,7 @@ use super::balance::{Balance, balances};
 use super::collect::{Collection, Plan};
 use super::credits::{Before, Credits, credits};
 use super::lines::{Decimal, Joules, Line, Lines, Pricing, lines};
-use super::period::with_zone;
+use super::period::{rfc3339, with_zone};
 use super::rates::Rater;
 use super::reconcile::{Expected, Reconciliation, reconcile};
 use super::round;
@@ -61,6 +61,11 @@ pub struct Time {
     pub from: String,
     /// The first that no longer belongs to it.
     pub to: String,
+    /// Both in UTC, for formats that know no other.
+    #[serde(skip)]
+    pub from_utc: String,
+    #[serde(skip)]
+    pub to_utc: String,
     /// The zone that days and prices are of.
     pub time_zone: String,
     /// How long it is.
@@ -138,6 +143,8 @@ pub fn document(found: &Collection, given: &Circumstances<'_>) -> Result<Documen
         period: rater.with_zone(|zone| Time {
             from: with_zone(plan.period.from, zone),
             to: with_zone(plan.period.to, zone),
+            from_utc: rfc3339(plan.period.from),
+            to_utc: rfc3339(plan.period.to),
             time_zone: rater.zone_name().to_owned(),
             hours: Decimal(plan.period.seconds().unsigned_abs() * 1000 / 3600),
         }),

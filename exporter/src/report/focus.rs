@@ -4,7 +4,8 @@ use super::csv::{cell, row};
 use super::document::Document;
 use super::lines::{Decimal, Joules, Line, Seconds};
 
-/// Columns of FOCUS 1.2 in the order of their names, as the specification lists them.
+/// Columns of FOCUS 1.2 in the order of their names, as the specification lists them. Unit prices are not among them: they
+/// change by the hour, and where the columns are, they may not be null.
 const FOCUS: &[&str] = &[
     "BilledCost",
     "BillingAccountId",
@@ -22,12 +23,10 @@ const FOCUS: &[&str] = &[
     "ConsumedQuantity",
     "ConsumedUnit",
     "ContractedCost",
-    "ContractedUnitPrice",
     "EffectiveCost",
     "InvoiceId",
     "InvoiceIssuerName",
     "ListCost",
-    "ListUnitPrice",
     "PricingCategory",
     "PricingQuantity",
     "PricingUnit",
@@ -43,7 +42,6 @@ const FOCUS: &[&str] = &[
     "ServiceSubcategory",
     "SkuId",
     "SkuMeter",
-    "SkuPriceId",
     "SubAccountId",
     "SubAccountName",
     "SubAccountType",
@@ -96,8 +94,8 @@ impl Charge {
             "ConsumedQuantity" | "PricingQuantity" => self.quantity.to_string(),
             "ConsumedUnit" | "PricingUnit" => cell(self.unit),
             "BillingCurrency" => cell(document.currency.as_deref().unwrap_or_default()),
-            "BillingPeriodStart" | "ChargePeriodStart" => cell(&document.period.from),
-            "BillingPeriodEnd" | "ChargePeriodEnd" => cell(&document.period.to),
+            "BillingPeriodStart" | "ChargePeriodStart" => cell(&document.period.from_utc),
+            "BillingPeriodEnd" | "ChargePeriodEnd" => cell(&document.period.to_utc),
             "ChargeCategory" => cell("Usage"),
             "ChargeFrequency" => cell("Usage-Based"),
             "PricingCategory" => cell("Standard"),
@@ -110,20 +108,25 @@ impl Charge {
             "BillingAccountType" => cell("Site"),
             "SubAccountId" | "SubAccountName" => cell(team),
             "SubAccountType" => cell("Team"),
-            "RegionId" | "RegionName" => cell(line.get("site")),
-            "ResourceId" | "ResourceName" => cell(node),
-            "ResourceType" => cell("Node"),
-            "SkuId" | "SkuPriceId" => cell(&format!("{} {model}", self.what)),
+            "RegionId" | "RegionName" => given(line.get("site")),
+            "ResourceId" | "ResourceName" => given(node),
+            "ResourceType" if !node.is_empty() => cell("Node"),
+            "SkuId" => cell(&format!("{} {model}", self.what)),
             "SkuMeter" => cell(self.what),
             "Tags" => {
                 let tags: serde_json::Map<String, serde_json::Value> =
                     line.labels.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
                 cell(&serde_json::Value::Object(tags).to_string())
             }
-            // Null in FOCUS, which in CSV is nothing: unit prices change with the hour, and there is no invoice.
+            // Null in FOCUS, which in CSV is nothing: there is no invoice, and no correction.
             _ => String::new(),
         }
     }
+}
+
+/// A name, or null where there is none.
+fn given(name: &str) -> String {
+    if name.is_empty() { String::new() } else { cell(name) }
 }
 
 fn in_kwh(joules: Joules) -> Decimal<9> {

@@ -119,6 +119,11 @@ fn the_bill_is_what_was_computed_by_hand() {
         focus.lines().count() == 1 + 2 * (csv.lines().count() - 1) && focus.contains("\"kWh\""),
         "{focus}"
     );
+    // Times in UTC; what is not there is nothing, not an empty text.
+    assert!(
+        focus.contains("\"2024-03-31T03:00:00Z\",\"2024-03-30T20:00:00Z\"") && !focus.contains("\"\","),
+        "{focus}"
+    );
     let text = said(&report(prometheus.address(), &scratch, &[]));
     assert!(text.contains("29.75") && text.contains("no scrape of GPU-b"), "{text}");
     let detail = said(&report(prometheus.address(), &scratch, &["--team=speech", "--detail"]));

@@ -102,6 +102,27 @@ fn reports_are_chained_and_every_change_is_found() {
     for order in [&["2", "1"][..], &["1", "2a"], &["2a", "2"], &["1", "2", "2"]] {
         assert!(desk.verify(order, &[]).is_err(), "{order:?}");
     }
+    // A file that is gone, one folder for the other.
+    for file in ["report.json", "manifest.json", "manifest.json.sha256", "extract.csv.gz", "prices.yaml"] {
+        let (path, aside) = (desk.path("2").join(file), desk.path("aside"));
+        fs::rename(&path, &aside).expect("moved");
+        assert!(desk.verify(&["1", "2"], &[]).is_err(), "{file} is gone");
+        fs::rename(&aside, &path).expect("moved back");
+    }
+    let swap = || {
+        fs::rename(desk.path("1"), desk.path("aside")).expect("moved");
+        fs::rename(desk.path("2"), desk.path("1")).expect("moved");
+        fs::rename(desk.path("aside"), desk.path("2")).expect("moved");
+    };
+    swap();
+    assert!(desk.verify(&["1", "2", "2a"], &[]).is_err(), "swapped");
+    swap();
+    // A correction of a correction, and one that is left out.
+    good(desk.report("2b", SECOND, &[("--previous", "2a"), ("--amends", "2a")]));
+    desk.verify(&["1", "2", "2a", "2b"], &[]).expect("as written");
+    for order in [&["1", "2", "2b"][..], &["1", "2", "2b", "2a"], &["2b", "2"]] {
+        assert!(desk.verify(order, &[]).is_err(), "{order:?}");
+    }
     desk.verify(&["1", "2", "2a"], &[]).expect("all is as it was again");
     fs::write(desk.path("1/more.txt"), "").expect("written");
     assert!(desk.verify(&["1"], &[]).is_err_and(|error| error.contains("more.txt: it was added")));
