@@ -24,7 +24,6 @@ const FOCUS: &[&str] = &[
     "ConsumedUnit",
     "ContractedCost",
     "EffectiveCost",
-    "InvoiceId",
     "InvoiceIssuerName",
     "ListCost",
     "PricingCategory",
@@ -118,7 +117,7 @@ impl Charge {
                     line.labels.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
                 cell(&serde_json::Value::Object(tags).to_string())
             }
-            // Null in FOCUS, which in CSV is nothing: there is no invoice, and no correction.
+            // Null in FOCUS, which in CSV is nothing: there is no correction.
             _ => String::new(),
         }
     }

@@ -121,7 +121,7 @@ fn the_bill_is_what_was_computed_by_hand() {
     );
     // Times in UTC; what is not there is nothing, not an empty text.
     assert!(
-        focus.contains("\"2024-03-31T03:00:00Z\",\"2024-03-30T20:00:00Z\"") && !focus.contains("\"\","),
+        focus.contains("\"2024-03-31T03:00:00Z\",\"2024-03-30T20:00:00Z\"") && !focus.contains(",\"\","),
         "{focus}"
     );
     let text = said(&report(prometheus.address(), &scratch, &[]));
