@@ -144,7 +144,6 @@ fn answer(target: &str, site: Site) -> Vec<u8> {
     let list = |items: Vec<String>| {
         format!("{{\"status\":\"success\",\"data\":[{}]}}", items.join(",")).into_bytes()
     };
-    let node = |gpu: usize| format!("\"instance\":\"node{}:19288\",\"job\":\"wattribute\"", gpu / 8);
     let all = 0..site.gpus;
     if target.starts_with("/api/v1/label/") {
         return list(all.map(|gpu| format!("\"{}\"", uuid(gpu))).collect());
@@ -165,7 +164,7 @@ fn answer(target: &str, site: Site) -> Vec<u8> {
         let uuids = target.split("uuid=~\"").nth(1).and_then(|text| text.split('"').next()).unwrap_or("");
         for uuid in uuids.split('|') {
             let gpu: usize = uuid.trim_start_matches("GPU-").parse().expect("a GPU");
-            series_of(&mut out, site, gpu, (until - range / 1000, until), &node(gpu));
+            series_of(&mut out, site, gpu, (until - range / 1000, until));
         }
         if out.ends_with(',') {
             out.pop();
@@ -175,8 +174,14 @@ fn answer(target: &str, site: Site) -> Vec<u8> {
     out.into_bytes()
 }
 
+/// The labels of the target of a GPU.
+fn node(gpu: usize) -> String {
+    format!("\"instance\":\"node{}:19288\",\"job\":\"wattribute\"", gpu / 8)
+}
+
 /// Every series of a GPU after one time, up to and with another: 500 W, evenly among its teams.
-fn series_of(out: &mut String, site: Site, gpu: usize, window: (i64, i64), node: &str) {
+fn series_of(out: &mut String, site: Site, gpu: usize, window: (i64, i64)) {
+    let node = node(gpu);
     let mut series = |name: &str, labels: &str, per_step: u64, digits: u32| {
         let _ = write!(
             out,
