@@ -20,7 +20,7 @@ pub use explain::{ColorChoice, Explain, ReportFormat};
 pub use manual::{Completions, Manual};
 pub use render::{Render, Writing};
 #[cfg(feature = "report")]
-pub use report::{Access, BillFormat, Differences, Report, Verify};
+pub use report::{Access, BillFormat, Differences, Report, Tolerance, Verify};
 use serve::duration;
 pub use serve::{LogFormat, LogLevel, Serve};
 

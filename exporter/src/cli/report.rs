@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::duration;
+use crate::money::Micros;
 
 /// What to bill.
 #[derive(Args, Clone, Debug)]
@@ -52,14 +53,23 @@ pub struct Report {
     #[arg(value_parser = duration, default_value = "168h")]
     pub lookback: Duration,
 
+    /// How far the recording rules may be from the report, in percent of it, before that is a difference; off: do not ask
+    /// for what they recorded
+    #[arg(long = "rules-tolerance", value_name = "PERCENT", help_heading = "Completeness")]
+    #[arg(value_parser = tolerance, default_value = "1")]
+    pub rules_tolerance: Tolerance,
+    /// Only recorded series with these labels. If not given: with those of --match
+    #[arg(long = "rules-match", value_name = "MATCHERS", help_heading = "Completeness")]
+    pub rules_match: Option<String>,
+
     /// How the report is written to standard output
     #[arg(long = "format", value_name = "FORMAT", default_value = "text", help_heading = "Output")]
     pub format: BillFormat,
     /// Folder for the report in all formats, the extract of what was read, and the manifest; it must not exist
     #[arg(long = "out", value_name = "DIR", help_heading = "Output", conflicts_with_all = ["team", "explain"])]
     pub out: Option<PathBuf>,
-    /// The folder of the report before this one, whose manifest this one's names
-    #[arg(long = "previous", value_name = "DIR", help_heading = "Output", requires = "out")]
+    /// The folder of the report before this one, whose manifest this one's names, and whose balances of credits go on
+    #[arg(long = "previous", value_name = "DIR", help_heading = "Output")]
     pub previous: Option<PathBuf>,
     /// The folder of the report that this one corrects: same period, both stay
     #[arg(long = "amends", value_name = "DIR", help_heading = "Output", requires = "out")]
@@ -93,6 +103,22 @@ pub enum Differences {
     Show,
     /// They are in the report, and the exit status is 1.
     Fail,
+}
+
+/// How far the recording rules may be from a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tolerance {
+    /// They are not compared.
+    Off,
+    /// In percent of the report.
+    Percent(Micros),
+}
+
+fn tolerance(text: &str) -> Result<Tolerance, String> {
+    if text == "off" {
+        return Ok(Tolerance::Off);
+    }
+    Micros::parse(text).map(Tolerance::Percent).ok_or_else(|| "a percentage like 1 or 0.5, or off".into())
 }
 
 impl Report {

@@ -103,14 +103,12 @@ impl Budgets {
     }
 
     /// The budget of a project in a month; `None`: it has none.
-    #[cfg_attr(not(test), expect(dead_code, reason = "reports show the budgets of teams"))]
     pub fn of_project(&self, team: &str, project: &str, month: Month) -> Option<Micros> {
         let projects = &self.team(team)?.projects;
         projects.iter().find(|(name, _)| name == project)?.1.of(month)
     }
 
     /// What a team paid beforehand; empty if nothing.
-    #[cfg_attr(not(test), expect(dead_code, reason = "reports do not show credits yet"))]
     pub fn credits(&self, team: &str) -> &[Credit] {
         self.team(team).map_or(&[], |team| &team.credits)
     }

@@ -1,6 +1,7 @@
 //! Reads the answers of the query API, strictly: an answer with a warning, from a part of the data only, or in a shape
 //! that is not known is an error, for a bill from it would be wrong. Pure; [`super::server`] asks.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -29,24 +30,27 @@ struct Envelope<T> {
 }
 
 #[derive(Deserialize)]
-struct QueryData {
+struct QueryData<'a> {
     #[serde(rename = "resultType")]
     kind: String,
-    result: Vec<Item>,
+    #[serde(borrow)]
+    result: Vec<Item<'a>>,
 }
 
 #[derive(Deserialize)]
-struct Item {
+struct Item<'a> {
     metric: Labels,
-    value: Option<Point>,
-    values: Option<Vec<Point>>,
+    #[serde(borrow)]
+    value: Option<Point<'a>>,
+    #[serde(borrow)]
+    values: Option<Vec<Point<'a>>>,
     histogram: Option<serde::de::IgnoredAny>,
     histograms: Option<serde::de::IgnoredAny>,
 }
 
 /// A time in seconds and a value as text.
 #[derive(Deserialize)]
-struct Point(f64, String);
+struct Point<'a>(f64, #[serde(borrow)] Cow<'a, str>);
 
 /// The series of an answer to a query, an instant vector or a range vector.
 ///
@@ -93,7 +97,7 @@ fn open<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, String> {
     envelope.data.ok_or_else(|| "the answer has no data".into())
 }
 
-fn series(item: Item) -> Result<Series, String> {
+fn series(item: Item<'_>) -> Result<Series, String> {
     if item.histogram.is_some() || item.histograms.is_some() {
         return Err("the answer has a histogram where a counter was asked for".into());
     }

@@ -3,7 +3,8 @@
 
 use serde::Serialize;
 
-use super::lines::{Line, Money};
+use super::credits::decimal;
+use super::lines::Line;
 use super::period::{Period, date};
 use super::rates::Rater;
 use crate::money::{Micros, Month};
@@ -13,6 +14,9 @@ use crate::money::{Micros, Month};
 pub struct Balance {
     /// The team.
     pub team: String,
+    /// The project, where the budget is of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
     /// What it may cost in the month.
     pub budget: String,
     /// What it did cost.
@@ -23,36 +27,56 @@ pub struct Balance {
     pub used_up: Option<String>,
 }
 
-/// The balances of all teams that have a budget in the month; none where the period is not a calendar month.
-pub fn balances(rater: &Rater, period: Period, teams: &[Line]) -> Vec<Balance> {
+/// The balances of all teams and projects that have a budget in the month; none where the period is not a calendar month.
+pub fn balances(rater: &Rater, period: Period, teams: &[Line], owners: &[Line]) -> Vec<Balance> {
     let Some(budgets) = rater.budgets() else { return vec![] };
     let first = rater.date(period.from);
     let month = rater.with_zone(|zone| Period::month(&first[..7], zone)).ok();
     let index = Month::parse(&first[..7]);
     let (true, Some(index)) = (month == Some(period), index) else { return vec![] };
-    let of_team =
-        |name: &str| teams.iter().find(|line| line.get("team") == name).and_then(|line| line.money.as_ref());
-    let with_budget =
-        budgets.teams().iter().filter_map(|team| Some((&team.name, budgets.of(&team.name, index)?)));
-    with_budget.map(|(name, budget)| balance((name, budget), of_team(name), period, rater)).collect()
+    let mut balances = vec![];
+    for team in budgets.teams() {
+        let lines = teams.iter().filter(|line| line.get("team") == team.name);
+        let of_team =
+            budgets.of(&team.name, index).map(|budget| Account { team: &team.name, project: None, budget });
+        balances.extend(of_team.map(|account| account.balance(cost(lines), period, rater)));
+        for (project, _) in &team.projects {
+            let lines =
+                owners.iter().filter(|line| line.get("team") == team.name && line.get("project") == project);
+            let Some(budget) = budgets.of_project(&team.name, project, index) else { continue };
+            let account = Account { team: &team.name, project: Some(project), budget };
+            balances.push(account.balance(cost(lines), period, rater));
+        }
+    }
+    balances
 }
 
-fn balance((team, budget): (&str, Micros), money: Option<&Money>, period: Period, rater: &Rater) -> Balance {
-    let cents = money.map_or(0, |money| money.cost.0);
-    let left = i128::from(budget.0) - i128::from(cents) * 10_000;
-    let seconds = u128::from(budget.0) * u128::from(period.seconds().unsigned_abs());
-    let lasts =
-        seconds.checked_div(u128::from(cents) * 10_000).and_then(|seconds| i64::try_from(seconds).ok());
-    let used_up = lasts.filter(|seconds| *seconds < 100 * 366 * 86_400).map(|seconds| period.from + seconds);
-    Balance {
-        team: team.to_owned(),
-        budget: budget.to_string(),
-        cost: Micros(cents * 10_000).to_string(),
-        left: format!(
-            "{}{}",
-            if left < 0 { "-" } else { "" },
-            Micros(u64::try_from(left.abs()).unwrap_or(u64::MAX))
-        ),
-        used_up: used_up.map(|at| rater.with_zone(|zone| date(at, zone))),
+/// What lines cost together, in millionths of the currency.
+fn cost<'a>(lines: impl Iterator<Item = &'a Line>) -> i128 {
+    lines.filter_map(|line| line.money).map(|money| money.cost.micros()).sum()
+}
+
+/// Who may spend how much.
+struct Account<'a> {
+    team: &'a str,
+    project: Option<&'a str>,
+    budget: Micros,
+}
+
+impl Account<'_> {
+    fn balance(&self, cost: i128, period: Period, rater: &Rater) -> Balance {
+        let budget = i128::from(self.budget.0);
+        let lasts = (budget * i128::from(period.seconds()))
+            .checked_div(cost)
+            .and_then(|lasts| i64::try_from(lasts).ok());
+        let used_up = lasts.filter(|lasts| *lasts < 100 * 366 * 86_400).map(|lasts| period.from + lasts);
+        Balance {
+            team: self.team.to_owned(),
+            project: self.project.map(str::to_owned),
+            budget: self.budget.to_string(),
+            cost: decimal(cost),
+            left: decimal(budget - cost),
+            used_up: used_up.map(|at| rater.with_zone(|zone| date(at, zone))),
+        }
     }
 }

@@ -10,8 +10,10 @@ use super::gaps::{Gap, Pulse};
 use super::period::Period;
 use super::quantity::{Key, Names, Quantity, Target};
 use super::rates::Rater;
+use super::recorded::Recording;
 use super::server::{Server, Window};
 use super::tally::{Cell, Rates, Sums, Tally};
+use super::traces::Traces;
 
 /// An hour, in milliseconds.
 const HOUR_MS: i64 = 3_600_000;
@@ -78,6 +80,12 @@ pub struct Collection {
     pub devices: BTreeMap<Arc<str>, Device>,
     /// How many samples there were.
     pub samples: u64,
+    /// What the recording rules say of the same hours.
+    pub recording: Recording,
+    /// Which labels are the targets'.
+    pub names: Names,
+    /// What a team's hours consist of, where that was asked for.
+    pub traces: Traces,
 }
 
 /// Takes rows as they are read, hour by hour, in the same order for the same data.
@@ -336,6 +344,7 @@ impl Collector<'_> {
                 Quantity::Device.metric()
             ));
         }
+        self.found.names = self.names;
         Ok(self.found)
     }
 }

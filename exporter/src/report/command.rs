@@ -7,14 +7,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::collect::{Collection, Plan, collect};
+use super::credits::Before;
 use super::document::{Circumstances, Document, document};
 use super::extract::Extract;
 use super::manifest::{self, Folder, Manifest};
 use super::period::{Period, rfc3339};
 use super::rates::Rater;
+use super::recorded::recording;
 use super::server::Server;
-use super::{audit, dispute, html, table};
-use crate::cli::{BillFormat, Differences, Report, Verify};
+use super::traces::{self, Servers, traces};
+use super::{audit, csv, dispute, focus, html, table};
+use crate::cli::{BillFormat, Differences, Report, Tolerance, Verify};
 use crate::clock;
 use crate::rules_file;
 
@@ -58,6 +61,10 @@ fn bill(typed: &Report) -> Result<Document, String> {
     let inventory = typed.inventory.as_deref().map(inventory).transpose()?;
     let folder = typed.out.as_deref().map(Folder::begin).transpose()?;
     let chain = Chain::read(typed, &plan)?;
+    let before = Before::read(typed.previous.as_deref(), typed.amends.as_deref(), rater.currency())?;
+    if rater.budgets().is_none() && before.as_ref().is_some_and(Before::has_credits) {
+        return Err("--previous: it has balances of credits, which would end here: give --budgets".into());
+    }
     let extract = match &folder {
         Some(folder) => {
             Extract::create(&folder.path(EXTRACT)).map_err(|error| format!("{EXTRACT}: {error}"))?
@@ -74,8 +81,10 @@ fn bill(typed: &Report) -> Result<Document, String> {
         matchers: &typed.access.matchers,
         node_label: &typed.node_label,
         inventory: inventory.as_ref(),
+        tolerance: typed.rules_tolerance,
+        before: before.as_ref(),
     };
-    let document = document(&found, &given);
+    let document = document(&found, &given)?;
     let text = if plan.only.is_some() {
         dispute::explain(&document, &kept, &rater)
     } else if let Some(team) = &typed.team {
@@ -203,7 +212,17 @@ fn fetch(
     let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
     let found = runtime.block_on(async {
         let mut server = Server::new(&typed.access)?;
-        collect(&mut server, plan, rater, &mut extract).await
+        let mut found = collect(&mut server, plan, rater, &mut extract).await?;
+        if plan.only.is_none() && typed.rules_tolerance != Tolerance::Off {
+            let matchers = typed.rules_match.as_deref().unwrap_or(&typed.access.matchers);
+            found.recording = recording(&mut server, plan.period, matchers, rater.currency()).await?;
+        }
+        if let Some(team) = &plan.team {
+            let access = traces::of_team(&typed.access, team);
+            let servers = Servers { of_team: Server::new(&access)?, all: &mut server };
+            found.traces = traces(servers, plan, rater, &found).await?;
+        }
+        Ok::<_, String>(found)
     })?;
     Ok((found, extract))
 }
@@ -224,8 +243,8 @@ fn inventory(path: &Path) -> Result<BTreeSet<String>, String> {
 fn written(document: &Document, format: BillFormat) -> Result<String, String> {
     match format {
         BillFormat::Text => Ok(table::text(document)),
-        BillFormat::Csv => Ok(table::csv(document)),
-        BillFormat::Focus => table::focus(document),
+        BillFormat::Csv => Ok(csv::csv(document)),
+        BillFormat::Focus => focus::focus(document),
         BillFormat::Html => Ok(html::page(document)),
         BillFormat::Json => {
             let json = serde_json::to_string_pretty(document).map_err(|error| error.to_string())?;

@@ -1,5 +1,6 @@
 //! For who doubts a number: every hour of a team on every GPU, and one hour of one GPU from counters to money.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::collect::Collection;
@@ -9,6 +10,7 @@ use super::lines::{Decimal, hours};
 use super::rates::Rater;
 use super::table::plain;
 use super::tally::{ELECTRICITY, HARDWARE, Sums};
+use super::traces::{Parts, Trace};
 
 /// The hours of a team.
 ///
@@ -23,8 +25,8 @@ pub fn detail(team: &str, document: &Document, found: &Collection, rater: &Rater
         ));
     };
     let mut out = format!("{} from {} to {}\n", plain(team), document.period.from, document.period.to);
-    let hours_of_it = found.tally.hours.iter().filter(|(_, sums)| **sums != Sums::default());
-    for ((hour, uuid, owner), sums) in hours_of_it {
+    let mut hours_of_it = found.tally.hours.iter().filter(|(_, sums)| **sums != Sums::default()).peekable();
+    while let Some((place @ (hour, uuid, owner), sums)) = hours_of_it.next() {
         let others: Vec<String> =
             owner.0.iter().skip(1).map(|(name, value)| format!("{name}={value}")).collect();
         let _ = write!(
@@ -43,6 +45,10 @@ pub fn detail(team: &str, document: &Document, found: &Collection, rater: &Rater
             let _ = write!(out, "  electricity {electricity}  hardware {hardware} {}", plain(currency));
         }
         out.push('\n');
+        out.push_str(&parts(found.traces.hours.get(place), sums));
+        if hours_of_it.peek().is_none_or(|((next, ..), _)| next != hour) {
+            out.push_str(&rules(found.traces.rules.get(hour)));
+        }
     }
     let _ = write!(out, "total: {} J, held {} h", line.energy_joules, line.held_hours());
     if let (Some(money), Some(currency)) = (&line.money, &document.currency) {
@@ -56,7 +62,79 @@ pub fn detail(team: &str, document: &Document, found: &Collection, rater: &Rater
         );
     }
     out.push('\n');
+    out.push_str(RULES_PROVE);
     Ok(out)
+}
+
+/// What the counters of rules cannot say.
+const RULES_PROVE: &str = "rules are counted by exporter, without GPU and team: they show which rules were at work on a node in an hour, and not \
+     which one booked what stands above\n";
+
+/// Workloads and processes of an hour, and what of it had no series of its own: together the hour's own number.
+fn parts(trace: Option<&Trace>, sums: &Sums) -> String {
+    let Some(Trace { workloads, processes }) = trace else {
+        return "    no workload or process had a series of its own\n".into();
+    };
+    let mut out = String::new();
+    for (name, energy, held) in &workloads.named {
+        let (energy, held) = (Decimal::<3>(*energy), hours(Decimal(*held)));
+        let _ = writeln!(out, "    workload {}  {energy} J  held {held} h", plain(name));
+    }
+    out.push_str(&rest("workloads", workloads, sums, Some(sums.held_us)));
+    for (name, energy, _) in &processes.named {
+        let _ = writeln!(out, "    process {}  {} J", plain(name), Decimal::<3>(*energy));
+    }
+    out.push_str(&rest("processes", processes, sums, None));
+    out
+}
+
+/// What the named ones leave of the hour.
+fn rest(what: &str, parts: &Parts, sums: &Sums, held_us: Option<u64>) -> String {
+    let named = |of: fn(&(String, u64, u64)) -> u64| -> i128 {
+        parts.named.iter().map(|part| i128::from(of(part))).sum()
+    };
+    let mut out = String::new();
+    if parts.others > 0 {
+        let energy = thousandths(i128::from(parts.energy_mj) - named(|part| part.1));
+        let _ = writeln!(out, "    {} {what} more  {energy} J", parts.others);
+    }
+    let energy = i128::from(sums.energy_mj()) - i128::from(parts.energy_mj);
+    let held = held_us.map(|held| i128::from(held) - i128::from(parts.held_us));
+    if energy != 0 || held.is_some_and(|held| held != 0) {
+        let held = held.map_or(String::new(), |held| format!("  held {} h", thousandths(held / 3_600_000)));
+        let excess = if energy < 0 {
+            ": more than the hour has, so a series of before the period was not seen in the hour before it"
+        } else {
+            ""
+        };
+        let _ = writeln!(
+            out,
+            "    {what} without a series of their own  {} J{held}{excess}",
+            thousandths(energy)
+        );
+    }
+    out
+}
+
+fn thousandths(number: i128) -> String {
+    let sign = if number < 0 { "-" } else { "" };
+    format!("{sign}{}.{:03}", number.unsigned_abs() / 1000, number.unsigned_abs() % 1000)
+}
+
+/// Rules at work in an hour, by node.
+fn rules(nodes: Option<&BTreeMap<String, Vec<(String, u64)>>>) -> String {
+    let mut out = String::new();
+    for (node, rules) in nodes.into_iter().flatten() {
+        let rules = rules.iter().map(|(rule, energy)| format!("{rule} {} J", Decimal::<3>(*energy)));
+        let rules = rules.collect::<Vec<_>>().join(", ");
+        let _ = writeln!(
+            out,
+            "  rules at work on {} in that hour, for all teams: {}",
+            plain(node),
+            plain(&rules)
+        );
+    }
+    out
 }
 
 /// An hour of a GPU.

@@ -5,14 +5,17 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use super::amount::{Amount, Minor};
 use super::balance::{Balance, balances};
 use super::collect::{Collection, Plan};
-use super::lines::{Cents, Decimal, Joules, Line, Lines, Pricing, lines};
-use super::period::with_zone;
+use super::credits::{Before, Credits, credits};
+use super::lines::{Decimal, Joules, Line, Lines, Pricing, lines};
+use super::period::{rfc3339, with_zone};
 use super::rates::Rater;
 use super::reconcile::{Expected, Reconciliation, reconcile};
 use super::round;
-use super::tally::{ELECTRICITY, HARDWARE};
+use super::tally::{ELECTRICITY, HARDWARE, Sums};
+use crate::cli::Tolerance;
 
 /// A report.
 #[derive(Clone, Debug, Serialize)]
@@ -45,6 +48,8 @@ pub struct Document {
     pub days: Vec<Day>,
     /// Budgets, where they were given and the period is a calendar month.
     pub balances: Vec<Balance>,
+    /// What was paid beforehand; `None` without budgets.
+    pub credits: Option<Credits>,
     /// Whether it is complete.
     pub reconciliation: Reconciliation,
 }
@@ -56,6 +61,11 @@ pub struct Time {
     pub from: String,
     /// The first that no longer belongs to it.
     pub to: String,
+    /// Both in UTC, for formats that know no other.
+    #[serde(skip)]
+    pub from_utc: String,
+    #[serde(skip)]
+    pub to_utc: String,
     /// The zone that days and prices are of.
     pub time_zone: String,
     /// How long it is.
@@ -85,7 +95,7 @@ pub struct Day {
     /// Its energy.
     pub energy_joules: Joules,
     /// Its cost; `None` without prices.
-    pub cost: Option<Cents>,
+    pub cost: Option<Amount>,
 }
 
 /// What is beside the numbers.
@@ -102,21 +112,39 @@ pub struct Circumstances<'a> {
     pub node_label: &'a str,
     /// The GPUs that there should be, if that is known.
     pub inventory: Option<&'a BTreeSet<String>>,
+    /// How far the recording rules may be from it.
+    pub tolerance: Tolerance,
+    /// What the reports before say.
+    pub before: Option<&'a Before>,
 }
 
 /// Makes the document.
-pub fn document(found: &Collection, given: &Circumstances<'_>) -> Document {
+///
+/// # Errors
+/// Where the reports before make no sense.
+pub fn document(found: &Collection, given: &Circumstances<'_>) -> Result<Document, String> {
     let Circumstances { plan, rater, .. } = given;
-    let pricing = if rater.currency().is_some() { Pricing::Priced } else { Pricing::Unpriced };
+    let pricing = rater.currency().map_or(Pricing::Unpriced, |currency| Pricing::Priced(Minor::of(currency)));
     let model = |uuid: &str| found.devices.get(uuid).map_or("", |device| device.model.as_str());
     let Lines { total, teams, owners, details, models, nodes, sites } =
         lines(&found.tally.cells, model, given.node_label, pricing);
-    Document {
+    let expected = Expected {
+        period: plan.period,
+        node_label: given.node_label,
+        inventory: given.inventory,
+        pricing,
+        tolerance: given.tolerance,
+    };
+    let mut reconciliation = reconcile(found, &expected);
+    reconciliation.differences.extend(given.before.and_then(|before| before.difference(plan.period)));
+    Ok(Document {
         schema: "wattribute-report/1",
         software: concat!("wattribute ", env!("CARGO_PKG_VERSION")).into(),
         period: rater.with_zone(|zone| Time {
             from: with_zone(plan.period.from, zone),
             to: with_zone(plan.period.to, zone),
+            from_utc: rfc3339(plan.period.from),
+            to_utc: rfc3339(plan.period.to),
             time_zone: rater.zone_name().to_owned(),
             hours: Decimal(plan.period.seconds().unsigned_abs() * 1000 / 3600),
         }),
@@ -128,36 +156,31 @@ pub fn document(found: &Collection, given: &Circumstances<'_>) -> Document {
         },
         currency: rater.currency().map(str::to_owned),
         total,
-        owners,
         models,
         nodes,
         sites,
-        balances: balances(rater, plan.period, &teams),
+        balances: balances(rater, plan.period, &teams, &owners),
+        credits: credits(rater, plan.period, &teams, given.before)?,
+        owners,
         teams,
         lines: details,
         days: days(found, pricing),
-        reconciliation: reconcile(
-            found,
-            &Expected {
-                period: plan.period,
-                node_label: given.node_label,
-                inventory: given.inventory,
-                pricing,
-            },
-        ),
-    }
+        reconciliation,
+    })
 }
 
 fn days(found: &Collection, pricing: Pricing) -> Vec<Day> {
-    let days = found.tally.days.iter().map(|((date, team), sums)| {
-        let electricity = round::nearest(sums.electricity, ELECTRICITY / 100);
-        let hardware = round::nearest(sums.hardware, HARDWARE / 100);
-        Day {
-            date: date.clone(),
-            team: team.clone(),
-            energy_joules: Decimal(sums.energy_mj()),
-            cost: (pricing == Pricing::Priced).then_some(Cents(electricity + hardware)),
-        }
+    let cost = |sums: &Sums| {
+        let Pricing::Priced(minor) = pricing else { return None };
+        let one = u128::from(minor.per_one());
+        let electricity = round::nearest(sums.electricity, ELECTRICITY / one);
+        Some(Amount { units: electricity + round::nearest(sums.hardware, HARDWARE / one), minor })
+    };
+    let days = found.tally.days.iter().map(|((date, team), sums)| Day {
+        date: date.clone(),
+        team: team.clone(),
+        energy_joules: Decimal(sums.energy_mj()),
+        cost: cost(sums),
     });
     days.collect()
 }

@@ -10,9 +10,9 @@ use flate2::write::GzEncoder;
 
 use super::collect::{Listener, Row};
 use super::counter::Gain;
+use super::csv::{cell, row};
 use super::period::rfc3339;
 use super::quantity::{Key, Kind, Target};
-use super::table::{cell, row};
 use super::tally::{Rates, Sums};
 
 const HEADER: [&str; 12] = [
@@ -99,7 +99,7 @@ impl Listener for Extract {
                 sums: row.sums,
             }),
             Self::File(writer) => {
-                let written = writer.write_all(csv(row).as_bytes());
+                let written = writer.write_all(line(row).as_bytes());
                 written.map_err(|error| format!("the extract: {error}"))?;
             }
         }
@@ -114,12 +114,12 @@ impl Listener for Extract {
     }
 }
 
-fn csv(row: &Row<'_>) -> String {
+fn line(row: &Row<'_>) -> String {
     let Row { hour, key, target, gain, .. } = row;
     let decimal = |whole| key.quantity.decimal(whole);
     let kind = key.kind.map_or("", Kind::as_str);
     let owner = key.owner.as_ref().map(|owner| object(&owner.0)).unwrap_or_default();
-    super::table::row([
+    super::csv::row([
         cell(&rfc3339(*hour)),
         cell(key.quantity.metric()),
         cell(&key.uuid),

@@ -4,18 +4,18 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::amount::Amount;
 use super::document::Document;
-use super::lines::{Cents, Line};
+use super::lines::Line;
 use super::table::{kwh, label_names};
+
+mod books;
 
 /// How many teams have a colour of their own; the others share one.
 const COLOURED: usize = 7;
 /// Told apart by people who see colours differently too (Okabe and Ito); the last is for all others.
 const COLOURS: [&str; COLOURED + 1] =
     ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#b8a800", "#8a8f98"];
-/// How many gaps and differences the page lists.
-const LISTED: usize = 200;
-
 /// The page.
 pub fn page(document: &Document) -> String {
     let period = &document.period;
@@ -49,8 +49,8 @@ pub fn page(document: &Document) -> String {
     for (title, lines) in tables {
         let _ = writeln!(out, "<section>\n<h2>{title}</h2>\n{}</section>", table(lines, document));
     }
-    out.push_str(&balances(document));
-    out.push_str(&books(document));
+    out.push_str(&books::balances(document));
+    out.push_str(&books::books(document));
     let _ = write!(
         out,
         "<footer>{}; from {} samples of {}. Lines are rounded so that they add up to the total; what stands as \
@@ -89,9 +89,9 @@ fn headline(document: &Document) -> String {
     format!("<dl class=\"facts\">\n{facts}</dl>\n{verdict}")
 }
 
-/// What a line is worth in a chart: cents, or millijoules where nothing has a price.
+/// What a line is worth in a chart: the smallest unit, or millijoules where nothing has a price.
 fn worth(line: &Line) -> u64 {
-    line.money.as_ref().map_or(line.energy_joules.0, |money| money.cost.0)
+    line.money.as_ref().map_or(line.energy_joules.0, |money| money.cost.units)
 }
 
 /// Teams, the dearest first.
@@ -123,7 +123,7 @@ fn bars(document: &Document) -> String {
             writeln!(out, "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{name}</text>", left - 8, top + 13);
         let (parts, label) = match (&line.money, &document.currency) {
             (Some(money), Some(currency)) => (
-                [money.hardware.0, money.electricity.0],
+                [money.hardware.units, money.electricity.units],
                 format!("{} {}", grouped(money.cost), escape(currency)),
             ),
             _ => ([0, line.energy_joules.0], format!("{} kWh", kwh(line.energy_joules))),
@@ -153,7 +153,7 @@ fn bars(document: &Document) -> String {
 fn columns(document: &Document, colours: &BTreeMap<&str, usize>) -> String {
     let mut days: BTreeMap<&str, [u64; COLOURED + 1]> = BTreeMap::new();
     for day in &document.days {
-        let worth = day.cost.map_or(day.energy_joules.0, |cost| cost.0);
+        let worth = day.cost.map_or(day.energy_joules.0, |cost| cost.units);
         let colour = colours.get(day.team.as_str()).copied().unwrap_or(COLOURED);
         days.entry(&day.date).or_default()[colour] += worth;
     }
@@ -161,10 +161,9 @@ fn columns(document: &Document, colours: &BTreeMap<&str, usize>) -> String {
     let (left, height, bottom) = (70_usize, 200_usize, 215_usize);
     let step = 720 / days.len().max(1);
     let unit = document.currency.as_deref().unwrap_or("kWh");
-    let top_label = if document.currency.is_some() {
-        grouped(Cents(most))
-    } else {
-        kwh(super::lines::Decimal(most)).to_string()
+    let top_label = match &document.total.money {
+        Some(money) => grouped(Amount { units: most, ..money.cost }),
+        None => kwh(super::lines::Decimal(most)).to_string(),
     };
     let mut out = format!(
         "<svg viewBox=\"0 0 800 245\" role=\"img\" aria-label=\"Cost by day and team\">\n\
@@ -260,84 +259,9 @@ fn table(lines: &[Line], document: &Document) -> String {
     out + "</tbody>\n</table>\n"
 }
 
-fn balances(document: &Document) -> String {
-    if document.balances.is_empty() {
-        return String::new();
-    }
-    let rows: String = document
-        .balances
-        .iter()
-        .map(|balance| {
-            format!(
-                "<tr><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td></tr>\n",
-                escape(&balance.team), balance.budget, balance.cost, balance.left,
-                balance.used_up.as_deref().map_or("–".into(), escape),
-            )
-        })
-        .collect();
-    format!(
-        "<section>\n<h2>Budgets</h2>\n<table>\n<thead><tr><th>team</th><th class=\"n\">budget</th><th class=\"n\">cost</th>\
-         <th class=\"n\">left</th><th>used up on, at this rate</th></tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n</section>\n"
-    )
-}
-
-fn books(document: &Document) -> String {
-    let books = &document.reconciliation;
-    let mut out = String::from(
-        "<section id=\"books\">\n<h2>Reconciliation</h2>\n<table>\n<thead><tr><th>GPU</th><th>model</th><th>node</th>\
-         <th class=\"n\">counted, J</th><th class=\"n\">teams</th><th class=\"n\">idle</th>\
-         <th class=\"n\">unattributed</th><th class=\"n\">unallocated</th><th class=\"n\">unobserved</th>\
-         <th class=\"n\">other</th><th class=\"n\">difference</th></tr></thead>\n<tbody>\n",
-    );
-    for gpu in &books.gpus {
-        let shares = &gpu.shares;
-        let other = super::lines::Decimal::<3>(shares.shared_idle.0 + shares.overflow.0);
-        let counted = gpu.device_joules.map_or("–".into(), |joules| joules.to_string());
-        let numbers = [
-            counted,
-            shares.teams_active.to_string(),
-            shares.teams_idle.to_string(),
-            shares.unattributed.to_string(),
-            shares.unallocated.to_string(),
-            shares.unobserved.to_string(),
-            other.to_string(),
-            gpu.difference_joules.clone().unwrap_or_else(|| "–".into()),
-        ];
-        let numbers: String = numbers.iter().map(|number| format!("<td class=\"n\">{number}</td>")).collect();
-        let names: String = [&gpu.uuid, &gpu.model, &gpu.node]
-            .iter()
-            .map(|name| format!("<td>{}</td>", escape(name)))
-            .collect();
-        let _ = writeln!(out, "<tr>{names}{numbers}</tr>");
-    }
-    out.push_str("</tbody>\n</table>\n");
-    let gaps = books.gaps.iter().map(|gap| {
-        format!(
-            "{}: no scrape from {} to {}; {} J over it; may hide {}",
-            gap.uuid, gap.from, gap.to, gap.energy_joules, gap.may_hide
-        )
-    });
-    out.push_str(&list("Differences", books.differences.iter().cloned()));
-    out.push_str(&list("Times without scrapes", gaps));
-    out + "</section>\n"
-}
-
-fn list(title: &str, items: impl ExactSizeIterator<Item = String>) -> String {
-    let count = items.len();
-    if count == 0 {
-        return String::new();
-    }
-    let shown: String = items.take(LISTED).map(|item| format!("<li>{}</li>\n", escape(&item))).collect();
-    let more = match count.saturating_sub(LISTED) {
-        0 => String::new(),
-        more => format!("<p>and {more} more: see the JSON document.</p>\n"),
-    };
-    format!("<h3>{title}</h3>\n<ul>\n{shown}</ul>\n{more}")
-}
-
 /// With thin spaces between thousands.
-fn grouped(cents: Cents) -> String {
-    let whole = (cents.0 / 100).to_string();
+fn grouped(amount: Amount) -> String {
+    let (whole, fraction) = amount.parts();
     let digits = whole.len();
     let mut out = String::new();
     for (index, digit) in whole.chars().enumerate() {
@@ -346,7 +270,7 @@ fn grouped(cents: Cents) -> String {
         }
         out.push(digit);
     }
-    format!("{out}.{:02}", cents.0 % 100)
+    out + &fraction
 }
 
 fn shortened(text: &str, most: usize) -> String {
@@ -376,6 +300,7 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::amount::Minor;
 
     #[test]
     fn names_are_text() {
@@ -384,7 +309,11 @@ mod tests {
 
     #[test]
     fn thousands_are_apart() {
-        assert_eq!(grouped(Cents(123_456_789)), "1\u{202f}234\u{202f}567.89");
-        assert_eq!([grouped(Cents(5)), grouped(Cents(99_900))], ["0.05", "999.00"]);
+        let shown = |units, currency| grouped(Amount { units, minor: Minor::of(currency) });
+        assert_eq!(shown(123_456_789, "EUR"), "1\u{202f}234\u{202f}567.89");
+        assert_eq!(
+            [shown(5, "EUR"), shown(99_900, "EUR"), shown(1000, "JPY")],
+            ["0.05", "999.00", "1\u{202f}000"]
+        );
     }
 }

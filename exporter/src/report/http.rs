@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{self, CertificateError, ClientConfig, RootCertStore};
 
 use crate::cli::Access;
 use crate::tls;
@@ -158,10 +158,25 @@ impl Client {
         let name = name.map_err(|error| Failure::Lasting(format!("no name for TLS ({error})")))?;
         let stream = TlsConnector::from(Arc::clone(config)).connect(name, stream).await;
         let stream =
-            stream.map_err(|error| Failure::Lasting(format!("no TLS ({error}): see --http.ca-file")))?;
+            stream.map_err(|error| Failure::Lasting(format!("no TLS ({error}): {}", tls_way_out(&error))))?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(handshake)?;
         tokio::spawn(connection);
         Ok(sender)
+    }
+}
+
+/// What can be done about TLS that failed.
+fn tls_way_out(error: &io::Error) -> &'static str {
+    use CertificateError::{Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet};
+    match error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(Expired | ExpiredContext { .. } | NotValidYet)) => {
+            "the server's certificate must be renewed, or the clock here set"
+        }
+        Some(rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. })) => {
+            "name the server in --prometheus as its certificate does"
+        }
+        Some(rustls::Error::InvalidCertificate(_)) => "give the authority that signed it by --http.ca-file",
+        _ => "does the server speak TLS there?",
     }
 }
 

@@ -5,30 +5,12 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
+use super::amount::{Amount, Minor};
 use super::round::{nearest, parts};
 use super::tally::{CARBON, Cell, ELECTRICITY, HARDWARE, Sums};
 
-/// How many of the smallest unit of money are one of the currency: cents.
-const CENTS: u128 = 100;
-
 /// Names and values of what a line is for, in the order they are shown.
 pub type Labels = Vec<(String, String)>;
-
-/// An amount of money, in cents. Shown as a decimal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Cents(pub u64);
-
-impl std::fmt::Display for Cents {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{:02}", self.0 / 100, self.0 % 100)
-    }
-}
-
-impl Serialize for Cents {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
 
 /// Thousandths or millionths, as a decimal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,16 +35,16 @@ pub type Joules = Decimal<3>;
 pub type Seconds = Decimal<6>;
 
 /// The money of a line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Money {
     /// Energy × building × tariff.
-    pub electricity: Cents,
+    pub electricity: Amount,
     /// The part of it that is for idleness, rounded by itself.
-    pub idle_electricity: Cents,
+    pub idle_electricity: Amount,
     /// Time held × rate.
-    pub hardware: Cents,
+    pub hardware: Amount,
     /// Electricity and hardware.
-    pub cost: Cents,
+    pub cost: Amount,
 }
 
 /// A line.
@@ -126,10 +108,20 @@ fn as_map<S: Serializer>(labels: &Labels, serializer: S) -> Result<S::Ok, S::Err
 /// Whether there are prices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pricing {
-    /// Lines have money.
-    Priced,
+    /// Lines have money, in this unit.
+    Priced(Minor),
     /// Lines have none.
     Unpriced,
+}
+
+impl Pricing {
+    /// How many of the unit that money is rounded to are one of the currency.
+    pub fn per_one(self) -> u64 {
+        match self {
+            Self::Priced(minor) => minor.per_one(),
+            Self::Unpriced => 1,
+        }
+    }
 }
 
 /// All lines of a bill.
@@ -158,20 +150,22 @@ struct Whole {
 }
 
 impl Whole {
-    fn of(sums: &Sums) -> Self {
+    fn of(sums: &Sums, pricing: Pricing) -> Self {
+        let one = u128::from(pricing.per_one());
         Self {
-            electricity: nearest(sums.electricity, ELECTRICITY / CENTS),
-            hardware: nearest(sums.hardware, HARDWARE / CENTS),
+            electricity: nearest(sums.electricity, ELECTRICITY / one),
+            hardware: nearest(sums.hardware, HARDWARE / one),
             carbon: nearest(sums.carbon, CARBON),
         }
     }
 
-    fn divide(self, among: &[Sums]) -> Vec<Self> {
+    fn divide(self, among: &[Sums], pricing: Pricing) -> Vec<Self> {
+        let one = u128::from(pricing.per_one());
         let by = |exact: fn(&Sums) -> u128, unit, whole| {
             parts(&among.iter().map(exact).collect::<Vec<_>>(), unit, whole)
         };
-        let electricity = by(|sums| sums.electricity, ELECTRICITY / CENTS, self.electricity);
-        let hardware = by(|sums| sums.hardware, HARDWARE / CENTS, self.hardware);
+        let electricity = by(|sums| sums.electricity, ELECTRICITY / one, self.electricity);
+        let hardware = by(|sums| sums.hardware, HARDWARE / one, self.hardware);
         let carbon = by(|sums| sums.carbon, CARBON, self.carbon);
         (0..among.len())
             .map(|index| Self {
@@ -183,13 +177,18 @@ impl Whole {
     }
 
     fn line(self, labels: Labels, sums: &Sums, pricing: Pricing) -> Line {
-        let electricity = Cents(self.electricity);
-        let idle = Cents(nearest(sums.idle_electricity, ELECTRICITY / CENTS)).min(electricity);
-        let money = Money {
-            electricity,
-            idle_electricity: idle,
-            hardware: Cents(self.hardware),
-            cost: Cents(self.electricity + self.hardware),
+        let money = match pricing {
+            Pricing::Unpriced => None,
+            Pricing::Priced(minor) => {
+                let amount = |units| Amount { units, minor };
+                let idle = nearest(sums.idle_electricity, ELECTRICITY / u128::from(minor.per_one()));
+                Some(Money {
+                    electricity: amount(self.electricity),
+                    idle_electricity: amount(idle.min(self.electricity)),
+                    hardware: amount(self.hardware),
+                    cost: amount(self.electricity + self.hardware),
+                })
+            }
         };
         Line {
             labels,
@@ -199,7 +198,7 @@ impl Whole {
             estimated_joules: Decimal(sums.estimated_mj),
             held_seconds: Decimal(sums.held_us),
             busy_seconds: Decimal(sums.busy_us),
-            money: (pricing == Pricing::Priced).then_some(money),
+            money,
             carbon_kilograms: (sums.unmetered_mj == 0).then_some(Decimal(self.carbon)),
         }
     }
@@ -213,7 +212,7 @@ pub fn lines<'a>(
     pricing: Pricing,
 ) -> Lines {
     let total: Sums = cells.values().copied().sum();
-    let whole = Whole::of(&total);
+    let whole = Whole::of(&total, pricing);
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let by = |parent: &dyn Fn(&Cell) -> Labels, key: &dyn Fn(&Cell) -> Labels| {
         let mut groups: Groups = BTreeMap::new();
@@ -260,7 +259,7 @@ fn below(above: &[(Line, Whole)], groups: &Groups, pricing: Pricing) -> Vec<(Lin
     for (parent, whole) in above {
         let Some(group) = groups.get(&parent.labels) else { continue };
         let sums: Vec<Sums> = group.values().copied().collect();
-        for ((labels, sums), whole) in group.iter().zip(whole.divide(&sums)) {
+        for ((labels, sums), whole) in group.iter().zip(whole.divide(&sums, pricing)) {
             lines.push((whole.line(labels.clone(), sums, pricing), whole));
         }
     }
@@ -297,19 +296,32 @@ mod tests {
     }
 
     fn costs(lines: &[Line]) -> Vec<u64> {
-        lines.iter().map(|line| line.money.unwrap().cost.0).collect()
+        lines.iter().map(|line| line.money.unwrap().cost.units).collect()
     }
 
     #[test]
     fn lines_add_up_to_owners_to_teams_to_the_total() {
-        let lines = lines(&cells(), |_| "H100", "instance", Pricing::Priced);
-        assert_eq!(lines.total.money.unwrap().cost, Cents(5)); // 14 thirds
+        let lines = lines(&cells(), |_| "H100", "instance", Pricing::Priced(Minor::of("EUR")));
+        assert_eq!(lines.total.money.unwrap().cost.units, 5); // 14 thirds
         assert_eq!(costs(&lines.teams), [1, 4]);
         assert_eq!(costs(&lines.owners), [0, 1, 1, 3]);
         assert_eq!(costs(&lines.details), [0, 1, 0, 1, 3]);
         for side in [&lines.models, &lines.nodes, &lines.sites] {
             assert_eq!(costs(side).iter().sum::<u64>(), 5);
         }
+    }
+
+    #[test]
+    fn money_is_rounded_to_the_unit_of_its_currency() {
+        // 14 thirds of a cent: 0.04667.
+        let cost = |currency| {
+            lines(&cells(), |_| "", "instance", Pricing::Priced(Minor::of(currency)))
+                .total
+                .money
+                .unwrap()
+                .cost
+        };
+        assert_eq!(["EUR", "JPY", "KWD"].map(|currency| cost(currency).to_string()), ["0.05", "0", "0.047"]);
     }
 
     #[test]
@@ -321,7 +333,6 @@ mod tests {
 
     #[test]
     fn decimals_are_exact() {
-        assert_eq!(Cents(123_456).to_string(), "1234.56");
         assert_eq!([Decimal::<3>(5).to_string(), Decimal::<6>(1_000_001).to_string()], ["0.005", "1.000001"]);
     }
 }

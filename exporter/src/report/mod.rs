@@ -4,15 +4,19 @@
 //! [`server`] asks, [`collect`] sums, [`document`] makes of it what a report says, and each format writes the same
 //! document. Not here: prices and budgets (`money`). Callers: `main`.
 
+mod amount;
 mod answer;
 mod audit;
 mod balance;
 mod collect;
 mod command;
 mod counter;
+mod credits;
+mod csv;
 mod dispute;
 mod document;
 mod extract;
+mod focus;
 mod gaps;
 mod html;
 mod http;
@@ -22,9 +26,11 @@ mod period;
 mod quantity;
 mod rates;
 mod reconcile;
+mod recorded;
 mod round;
 mod server;
 mod table;
 mod tally;
+mod traces;
 
 pub use command::{report, verify};

@@ -152,21 +152,28 @@ impl Names {
             (Quantity::Energy, _) => return Err(say("no kind")),
             _ => None,
         };
+        let own: &[&str] = if kind.is_some() { &["kind"] } else { &[] };
+        let (owner, target) = self.owner_and_target(labels, own);
+        let owner = (quantity != Quantity::Device).then(|| Arc::new(owner));
+        if owner.as_ref().is_some_and(|owner| owner.team().is_empty()) {
+            return Err(say("no team"));
+        }
+        Ok((Key { uuid: uuid.as_str().into(), quantity, owner, kind }, target))
+    }
+
+    /// Who a series is booked to and where it was scraped; `own` are labels that are neither.
+    pub fn owner_and_target(&self, labels: &Labels, own: &[&str]) -> (Owner, Target) {
         let (mut owner, mut target) = (vec![], vec![]);
         for (name, value) in labels.iter().filter(|(_, value)| !value.is_empty()) {
             match name.as_str() {
                 "__name__" | "uuid" => {}
-                "kind" if kind.is_some() => {}
+                name if own.contains(&name) => {}
                 name if self.target.contains(name) => target.push((name.to_owned(), value.clone())),
                 name => owner.push((name.to_owned(), value.clone())),
             }
         }
         owner.sort_by_key(|(name, _)| (name != "team", name.clone()));
-        let owner = (quantity != Quantity::Device).then(|| Arc::new(Owner(owner)));
-        if owner.as_ref().is_some_and(|owner| owner.team().is_empty()) {
-            return Err(say("no team"));
-        }
-        Ok((Key { uuid: uuid.as_str().into(), quantity, owner, kind }, Target(target)))
+        (Owner(owner), Target(target))
     }
 }
 

@@ -43,6 +43,12 @@ impl Rater {
         }
     }
 
+    /// One of these texts.
+    #[cfg(test)]
+    pub fn of(prices: &str, budgets: &str) -> Self {
+        Self { prices: Prices::read("p", prices).ok(), budgets: Budgets::read("b", budgets).ok() }
+    }
+
     /// The prices of an hour, by where and what a GPU is.
     pub fn rates(&self, site: &str, model: &str, at: i64) -> Rates {
         let none = Rates { pue: Micros::ONE.0, ..Rates::default() };
@@ -67,6 +73,14 @@ impl Rater {
     /// The budgets; `None` without.
     pub fn budgets(&self) -> Option<&Budgets> {
         self.budgets.as_ref()
+    }
+
+    /// What a team has paid beforehand by a moment, in millionths of the currency.
+    pub fn granted(&self, team: &str, until: i64) -> i128 {
+        let (Some(prices), Some(budgets)) = (&self.prices, &self.budgets) else { return 0 };
+        let paid = budgets.credits(team).iter();
+        let paid = paid.filter(|credit| prices.calendar().midnight(credit.from).as_second() < until);
+        paid.map(|credit| i128::from(credit.amount.0)).sum()
     }
 
     /// The name of the time zone.

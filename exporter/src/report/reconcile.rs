@@ -10,7 +10,9 @@ use super::collect::{Collection, Device};
 use super::gaps::{Gap, Place};
 use super::lines::{Decimal, Joules, Pricing, Seconds, hours};
 use super::period::{Period, rfc3339};
+use super::recorded::{Comparison, compare};
 use super::tally::Sums;
+use crate::cli::Tolerance;
 
 /// Where energy of a GPU went, in millijoules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -89,6 +91,8 @@ pub struct Reconciliation {
     pub expected_gpu_hours: Decimal<3>,
     /// Everything that is not as it should be, a sentence each.
     pub differences: Vec<String>,
+    /// What the recording rules say of the same hours.
+    pub rules: Comparison,
 }
 
 /// What should be there.
@@ -102,6 +106,8 @@ pub struct Expected<'a> {
     pub inventory: Option<&'a BTreeSet<String>>,
     /// Whether there should be prices.
     pub pricing: Pricing,
+    /// How far the recording rules may be from the bill.
+    pub tolerance: Tolerance,
 }
 
 impl Expected<'_> {
@@ -137,9 +143,11 @@ pub fn reconcile(found: &Collection, expected: &Expected<'_>) -> Reconciliation 
         });
     }
     differences.extend(unexpected(found, inventory));
-    if pricing == Pricing::Priced {
+    if pricing != Pricing::Unpriced {
         differences.extend(unpriced(&found.tally.total()));
     }
+    let rules = compare(&found.recording, &found.tally, expected.period, expected.tolerance);
+    differences.extend(rules.differences());
     let count = u64::try_from(inventory.map_or(gpus.len(), BTreeSet::len)).unwrap_or(u64::MAX);
     let observed = gpus.iter().map(|gpu| gpu.observed_seconds.0).sum();
     Reconciliation {
@@ -148,6 +156,7 @@ pub fn reconcile(found: &Collection, expected: &Expected<'_>) -> Reconciliation 
         gpus,
         gaps,
         differences,
+        rules,
     }
 }
 

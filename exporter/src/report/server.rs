@@ -9,9 +9,11 @@ use super::quantity::Quantity;
 use crate::cli::Access;
 
 /// How many GPUs are asked of at once, at most: their names must fit into a URL.
-const MOST_GPUS: usize = 64;
+pub const MOST_GPUS: usize = 64;
 /// The shortest piece of time that is asked for, in milliseconds, before a server is given up.
 const SHORTEST_MS: i64 = 60_000;
+/// An hour, in milliseconds.
+const HOUR_MS: i64 = 3_600_000;
 
 /// A Prometheus-compatible server.
 pub struct Server {
@@ -34,9 +36,8 @@ impl Server {
     /// # Errors
     /// What is wrong with the flags.
     pub fn new(access: &Access) -> Result<Self, String> {
-        let matchers =
-            access.matchers.trim().trim_start_matches('{').trim_end_matches('}').trim_end_matches(',');
-        Ok(Self { client: Client::new(access)?, matchers: matchers.into(), gpus_at_once: MOST_GPUS })
+        let matchers = bare(&access.matchers).to_owned();
+        Ok(Self { client: Client::new(access)?, matchers, gpus_at_once: MOST_GPUS })
     }
 
     /// The label sets of a metric that had samples in the window.
@@ -76,7 +77,7 @@ impl Server {
     ) -> Result<Vec<Series>, String> {
         let mut all = Vec::new();
         for piece in uuids.chunks(MOST_GPUS / 4) {
-            let selector = self.selector(&format!("__name__=\"{}\",{}", quantity.metric(), one_of(piece)));
+            let selector = self.selector(&format!("__name__=\"{}\"{}", quantity.metric(), one_of(piece)));
             let query = format!("last_over_time({selector}[{}ms])", window.until - window.after);
             let body = self.query(&query, window.until).await.map_err(|failure| self.say(failure))?;
             all.extend(answer::query(&body).map_err(|error| self.name(&error))?);
@@ -84,7 +85,7 @@ impl Server {
         Ok(all)
     }
 
-    /// All samples of these metrics and GPUs in the window.
+    /// All samples of these metrics and GPUs in the window; without GPUs, of metrics that have none.
     ///
     /// # Errors
     /// As [`Server::label_sets`].
@@ -95,7 +96,7 @@ impl Server {
         window: Window,
     ) -> Result<Vec<Series>, String> {
         let (selector, length) = (
-            self.selector(&format!("__name__=~\"{}\",{}", metrics.join("|"), one_of(uuids))),
+            self.selector(&format!("__name__=~\"{}\"{}", metrics.join("|"), one_of(uuids))),
             window.until - window.after,
         );
         match self.query(&format!("{selector}[{length}ms]"), window.until).await {
@@ -119,6 +120,30 @@ impl Server {
             }
             Err(failure) => Err(self.say(failure)),
         }
+    }
+
+    /// What recording rules say of each team's closed hours that end in the window. Each hour has its last samples within
+    /// five minutes of its end.
+    ///
+    /// # Errors
+    /// As [`Server::label_sets`].
+    pub async fn closed_hours(
+        &mut self,
+        metric: &str,
+        matchers: &str,
+        window: Window,
+    ) -> Result<Vec<Series>, String> {
+        let matchers = bare(matchers);
+        let comma = if matchers.is_empty() { "" } else { "," };
+        let query = format!(
+            "sum by (team, currency) (last_over_time({{__name__=\"{metric}\"{comma}{matchers}}}[5m]))"
+        );
+        let (start, end) = (seconds(window.after + HOUR_MS), seconds(window.until));
+        let range = [("query", &*query), ("start", &start), ("end", &end), ("step", "3600")];
+        let body = self.client.get("/api/v1/query_range", &[&range[..], WHOLE].concat()).await;
+        let way_out = |error: String| format!("{error}: --rules-tolerance=off asks for no recorded series");
+        let body = body.map_err(|failure| way_out(self.say(failure)))?;
+        answer::query(&body).map_err(|error| way_out(self.name(&error)))
     }
 
     /// How many GPUs to ask of at once.
@@ -162,15 +187,24 @@ const WHOLE: &[(&str, &str)] = &[
     ("nocache", "1"),
 ];
 
+/// Matchers without what some write around them.
+fn bare(matchers: &str) -> &str {
+    matchers.trim().trim_start_matches('{').trim_end_matches('}').trim_end_matches(',')
+}
+
 /// Servers disagree on whether the first moment of a window is in it: we decide.
 fn within(mut series: Series, window: Window) -> Option<Series> {
     series.samples.retain(|(time, _)| *time > window.after && *time <= window.until);
     (!series.samples.is_empty()).then_some(series)
 }
 
+/// A matcher to be put after others.
 fn one_of(uuids: &[String]) -> String {
+    if uuids.is_empty() {
+        return String::new();
+    }
     let escaped: Vec<String> = uuids.iter().map(|uuid| escape(uuid)).collect();
-    format!("uuid=~\"{}\"", escaped.join("|"))
+    format!(",uuid=~\"{}\"", escaped.join("|"))
 }
 
 /// As a regular expression in a quoted string.
@@ -208,7 +242,7 @@ mod tests {
 
     #[test]
     fn uuids_are_matched_as_they_are() {
-        assert_eq!(one_of(&["GPU-a".into(), "b.c\"\\".into()]), r#"uuid=~"GPU-a|b\\.c\"\\\\""#);
+        assert_eq!(one_of(&["GPU-a".into(), "b.c\"\\".into()]), r#",uuid=~"GPU-a|b\\.c\"\\\\""#);
     }
 
     #[test]

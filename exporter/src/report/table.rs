@@ -1,10 +1,13 @@
-//! Lines as rows of cells: for terminals, spreadsheets and FOCUS. What somebody else named, a team, a node, is text here
-//! and nothing more: no control character reaches a terminal, no cell becomes a formula.
+//! The report for a terminal. What somebody else named, a team, a node, is text here and nothing more: no control character
+//! reaches the terminal.
 
 use std::fmt::Write;
 
+use super::balance::Balance;
+use super::credits::Account;
 use super::document::Document;
-use super::lines::{Decimal, Joules, Line, Seconds};
+use super::lines::{Decimal, Joules, Line};
+use super::recorded::{Compared, Comparison, REASON};
 
 /// Shown where a line has no value for a label.
 const NONE: &str = "–";
@@ -43,6 +46,7 @@ pub fn text(document: &Document) -> String {
         }
         let _ = write!(out, "\n{title}\n{}", lines_table(lines, document));
     }
+    out.push_str(&balances(document));
     let books = &document.reconciliation;
     let _ = write!(out, "\nreconciliation\n{}", gpus(document));
     let _ = writeln!(out, "watched {} of {} GPU-hours", books.observed_gpu_hours, books.expected_gpu_hours);
@@ -64,6 +68,7 @@ pub fn text(document: &Document) -> String {
     if more > 0 {
         let _ = writeln!(out, "and {more} more: see the other formats");
     }
+    out.push_str(&rules(&books.rules));
     if books.differences.is_empty() {
         out.push_str("no difference\n");
     }
@@ -92,12 +97,43 @@ fn lines_table(lines: &[Line], document: &Document) -> String {
         row.push(line.busy_hours().to_string());
         if let Some(money) = &line.money {
             let columns = [money.electricity, money.idle_electricity, money.hardware, money.cost];
-            row.extend(columns.map(|cents| cents.to_string()));
+            row.extend(columns.map(|amount| amount.to_string()));
         }
         row.push(line.carbon_kilograms.map_or(NONE.into(), |carbon| carbon.to_string()));
         rows.push(row);
     }
     aligned(&rows, labels.len())
+}
+
+/// Budgets and credits, where there are any.
+fn balances(document: &Document) -> String {
+    let mut out = String::new();
+    let header = |columns: &[&str]| columns.iter().map(|column| (*column).to_owned()).collect::<Vec<_>>();
+    if !document.balances.is_empty() {
+        let mut rows =
+            vec![header(&["team", "project", "budget", "cost", "left", "used up on, at this rate"])];
+        rows.extend(document.balances.iter().map(|balance| {
+            let Balance { team, project, budget, cost, left, used_up } = balance;
+            let project = project.as_deref().map_or(NONE.into(), plain);
+            let used_up = used_up.as_deref().unwrap_or(NONE);
+            vec![plain(team), project, budget.clone(), cost.clone(), left.clone(), used_up.into()]
+        }));
+        let _ = write!(out, "\nbudgets\n{}", aligned(&rows, 2));
+    }
+    let accounts = document.credits.as_ref().map_or(&[][..], |credits| &credits.teams);
+    if !accounts.is_empty() {
+        let columns =
+            ["team", "opening", "added", "returned", "consumed", "closing", "used up on, at this rate"];
+        let mut rows = vec![header(&columns)];
+        rows.extend(accounts.iter().map(|account| {
+            let Account { team, opening, added, returned, consumed, closing, used_up, .. } = account;
+            let amounts = [opening, added, returned, consumed, closing].map(String::clone);
+            let used_up = used_up.as_deref().unwrap_or(NONE).to_owned();
+            [plain(team)].into_iter().chain(amounts).chain([used_up]).collect()
+        }));
+        let _ = write!(out, "\ncredits\n{}", aligned(&rows, 1));
+    }
+    out
 }
 
 fn gpus(document: &Document) -> String {
@@ -119,6 +155,23 @@ fn gpus(document: &Document) -> String {
         ]);
     }
     aligned(&rows, 2)
+}
+
+/// What the recording rules have, in all; teams that are too far apart are among the differences.
+fn rules(rules: &Comparison) -> String {
+    let mut out = format!("recording rules: {}", rules.state);
+    if let Some(tolerance) = &rules.tolerance_percent {
+        let Comparison { recorded_hours, expected_hours, .. } = rules;
+        let _ =
+            write!(out, ", {recorded_hours} of {expected_hours} hours, may be {tolerance} % apart: {REASON}");
+    }
+    out.push('\n');
+    for total in &rules.totals {
+        let percent = total.difference_percent.as_deref().unwrap_or(NONE);
+        let Compared { figure, recorded, report, .. } = total;
+        let _ = writeln!(out, "  {}: {recorded} by the rules, {report} here, {percent} %", figure.as_str());
+    }
+    out
 }
 
 /// The names of all labels of some lines, in the order in which they come first.
@@ -168,219 +221,9 @@ fn aligned(rows: &[Vec<String>], left: usize) -> String {
     })
 }
 
-/// The lines for a spreadsheet.
-pub fn csv(document: &Document) -> String {
-    let labels = label_names(&document.lines);
-    let fixed = [
-        "energy_joules",
-        "active_joules",
-        "idle_joules",
-        "estimated_joules",
-        "held_seconds",
-        "busy_seconds",
-        "electricity",
-        "idle_electricity",
-        "hardware",
-        "cost",
-        "carbon_kilograms",
-    ];
-    let header = ["period_from", "period_to", "currency"].into_iter();
-    let header = header.chain(labels.iter().map(String::as_str)).chain(fixed);
-    let mut out = row(header.map(cell));
-    for line in &document.lines {
-        let money = |amount: fn(&super::lines::Money) -> super::lines::Cents| {
-            line.money.as_ref().map(|money| amount(money).to_string()).unwrap_or_default()
-        };
-        let period = [&document.period.from, &document.period.to].map(|time| cell(time));
-        let head = period.into_iter().chain([cell(document.currency.as_deref().unwrap_or_default())]);
-        let head = head.chain(labels.iter().map(|label| cell(line.get(label))));
-        let numbers = [
-            line.energy_joules.to_string(),
-            line.active_joules.to_string(),
-            line.idle_joules.to_string(),
-            line.estimated_joules.to_string(),
-            line.held_seconds.to_string(),
-            line.busy_seconds.to_string(),
-            money(|money| money.electricity),
-            money(|money| money.idle_electricity),
-            money(|money| money.hardware),
-            money(|money| money.cost),
-            line.carbon_kilograms.map(|carbon| carbon.to_string()).unwrap_or_default(),
-        ];
-        out.push_str(&row(head.chain(numbers)));
-    }
-    out
-}
-
-/// Columns of FOCUS 1.2 in the order of their names, as the specification lists them.
-const FOCUS: &[&str] = &[
-    "BilledCost",
-    "BillingAccountId",
-    "BillingAccountName",
-    "BillingAccountType",
-    "BillingCurrency",
-    "BillingPeriodEnd",
-    "BillingPeriodStart",
-    "ChargeCategory",
-    "ChargeClass",
-    "ChargeDescription",
-    "ChargeFrequency",
-    "ChargePeriodEnd",
-    "ChargePeriodStart",
-    "ConsumedQuantity",
-    "ConsumedUnit",
-    "ContractedCost",
-    "ContractedUnitPrice",
-    "EffectiveCost",
-    "InvoiceId",
-    "InvoiceIssuerName",
-    "ListCost",
-    "ListUnitPrice",
-    "PricingCategory",
-    "PricingQuantity",
-    "PricingUnit",
-    "ProviderName",
-    "PublisherName",
-    "RegionId",
-    "RegionName",
-    "ResourceId",
-    "ResourceName",
-    "ResourceType",
-    "ServiceCategory",
-    "ServiceName",
-    "ServiceSubcategory",
-    "SkuId",
-    "SkuMeter",
-    "SkuPriceId",
-    "SubAccountId",
-    "SubAccountName",
-    "SubAccountType",
-    "Tags",
-];
-
-/// The lines as FOCUS 1.2: two charges a line, electricity and hardware.
-///
-/// # Errors
-/// Where there are no prices.
-pub fn focus(document: &Document) -> Result<String, String> {
-    if document.currency.is_none() {
-        return Err("FOCUS is about cost: give --prices".into());
-    }
-    let mut out = row(FOCUS.iter().map(|column| cell(column)));
-    for line in &document.lines {
-        let Some(money) = &line.money else { continue };
-        for charge in [
-            Charge {
-                what: "Electricity",
-                unit: "kWh",
-                quantity: in_kwh(line.energy_joules),
-                cost: money.electricity,
-            },
-            Charge {
-                what: "GPU time",
-                unit: "Hours",
-                quantity: in_hours(line.held_seconds),
-                cost: money.hardware,
-            },
-        ] {
-            out.push_str(&row(FOCUS.iter().map(|column| charge.column(column, line, document))));
-        }
-    }
-    Ok(out)
-}
-
-struct Charge {
-    what: &'static str,
-    unit: &'static str,
-    quantity: Decimal<9>,
-    cost: super::lines::Cents,
-}
-
-impl Charge {
-    fn column(&self, column: &str, line: &Line, document: &Document) -> String {
-        let (team, model, node) = (line.get("team"), line.get("model"), line.get("node"));
-        match column {
-            "BilledCost" | "EffectiveCost" | "ListCost" | "ContractedCost" => self.cost.to_string(),
-            "ConsumedQuantity" | "PricingQuantity" => self.quantity.to_string(),
-            "ConsumedUnit" | "PricingUnit" => cell(self.unit),
-            "BillingCurrency" => cell(document.currency.as_deref().unwrap_or_default()),
-            "BillingPeriodStart" | "ChargePeriodStart" => cell(&document.period.from),
-            "BillingPeriodEnd" | "ChargePeriodEnd" => cell(&document.period.to),
-            "ChargeCategory" => cell("Usage"),
-            "ChargeFrequency" => cell("Usage-Based"),
-            "PricingCategory" => cell("Standard"),
-            "ChargeDescription" => cell(&format!("{} of {model}", self.what)),
-            "ServiceCategory" => cell("Compute"),
-            "ServiceSubcategory" => cell("Other (Compute)"),
-            "ServiceName" => cell("GPU"),
-            "ProviderName" | "PublisherName" | "InvoiceIssuerName" | "BillingAccountId"
-            | "BillingAccountName" => cell("Wattribute"),
-            "BillingAccountType" => cell("Site"),
-            "SubAccountId" | "SubAccountName" => cell(team),
-            "SubAccountType" => cell("Team"),
-            "RegionId" | "RegionName" => cell(line.get("site")),
-            "ResourceId" | "ResourceName" => cell(node),
-            "ResourceType" => cell("Node"),
-            "SkuId" | "SkuPriceId" => cell(&format!("{} {model}", self.what)),
-            "SkuMeter" => cell(self.what),
-            "Tags" => {
-                let tags: serde_json::Map<String, serde_json::Value> =
-                    line.labels.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
-                cell(&serde_json::Value::Object(tags).to_string())
-            }
-            // Null in FOCUS, which in CSV is nothing: unit prices change with the hour, and there is no invoice.
-            _ => String::new(),
-        }
-    }
-}
-
-fn in_kwh(joules: Joules) -> Decimal<9> {
-    Decimal(narrow((u128::from(joules.0) * 1_000_000_000 + 1_800_000_000) / 3_600_000_000))
-}
-
-fn in_hours(seconds: Seconds) -> Decimal<9> {
-    Decimal(narrow((u128::from(seconds.0) * 1_000_000_000 + 1_800_000_000) / 3_600_000_000))
-}
-
-fn narrow(number: u128) -> u64 {
-    u64::try_from(number).unwrap_or(u64::MAX)
-}
-
-/// A row of CSV out of cells that are ready.
-pub fn row(cells: impl IntoIterator<Item = String>) -> String {
-    cells.into_iter().collect::<Vec<_>>().join(",") + "\r\n"
-}
-
-/// A cell with text in it: always quoted; one that a spreadsheet would take for a formula begins with an apostrophe.
-pub fn cell(text: &str) -> String {
-    let first = text.trim_start_matches([' ', '\u{a0}', '\u{feff}']).chars().next();
-    let is_formula = first.is_some_and(|first| "=+-@\t\r\n|%＝＋－＠".contains(first));
-    format!("\"{}{}\"", if is_formula { "'" } else { "" }, text.replace('"', "\"\""))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[track_caller]
-    fn check(text: &str, want: &str) {
-        assert_eq!(cell(text), want);
-    }
-
-    #[test]
-    fn no_cell_is_a_formula() {
-        for formula in ["=1+1", "+1", "-1", "@SUM(A1)", " =1", "\t=1", "\r=1", "＝1", "|x"] {
-            assert!(cell(formula).starts_with("\"'"), "{formula:?}");
-        }
-    }
-
-    #[test]
-    fn commas_quotes_and_breaks_stay_in_their_cell() {
-        check("a,b", "\"a,b\"");
-        check("a \"b\"", "\"a \"\"b\"\"\"");
-        check("a\nb", "\"a\nb\"");
-        check("plain", "\"plain\"");
-    }
 
     #[test]
     fn columns_are_aligned() {
@@ -394,10 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn kilowatt_hours_are_decimals() {
-        assert_eq!(in_kwh(Decimal(3_600_000_000)).to_string(), "1.000000000");
-        assert_eq!(in_kwh(Decimal(1)).to_string(), "0.000000000");
-        assert_eq!(in_hours(Decimal(1_800_000_000)).to_string(), "0.500000000");
+    fn kilowatt_hours_are_rounded() {
         assert_eq!(kwh(Decimal(5_400_000)).to_string(), "0.002");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -49,7 +49,30 @@ impl Prometheus {
     #[must_use]
     #[track_caller]
     pub fn with_config(folder: impl AsRef<Path>, config: &str) -> Self {
-        let (folder, program) = (folder.as_ref(), require("prometheus"));
+        let mut prometheus = Self::spawn(folder.as_ref(), config, &[]);
+        eventually(PATIENCE, "prometheus is ready", || prometheus.ready());
+        prometheus
+    }
+
+    /// Starts one whose web configuration (TLS, users) is in this file; waits until it takes connections.
+    ///
+    /// # Panics
+    /// As [`Prometheus::start`].
+    #[must_use]
+    #[track_caller]
+    pub fn with_web_config(folder: impl AsRef<Path>, web_config: &Path) -> Self {
+        let web_config = format!("--web.config.file={}", web_config.display());
+        let mut prometheus = Self::spawn(folder.as_ref(), "global: {scrape_interval: 1h}\n", &[web_config]);
+        eventually(PATIENCE, "prometheus takes connections", || {
+            prometheus.alive();
+            TcpStream::connect(prometheus.address).ok().map(drop)
+        });
+        prometheus
+    }
+
+    #[track_caller]
+    fn spawn(folder: &Path, config: &str, flags: &[String]) -> Self {
+        let (folder, program) = (folder, require("prometheus"));
         let (settings, log) = (folder.join("prometheus.yml"), folder.join("prometheus.log"));
         let written = fs::create_dir_all(folder).and_then(|()| fs::write(&settings, config));
         written.unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
@@ -58,18 +81,20 @@ impl Prometheus {
         let mut command = Command::new(program);
         command.arg(format!("--config.file={}", settings.display()));
         command.arg(format!("--storage.tsdb.path={}", folder.join("data").display()));
-        command.arg(format!("--web.listen-address={address}")).arg("--web.enable-lifecycle");
+        command.arg(format!("--web.listen-address={address}")).arg("--web.enable-lifecycle").args(flags);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output).spawn();
         let child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let mut prometheus = Self { child, address, log };
-        eventually(PATIENCE, "prometheus is ready", || prometheus.ready());
-        prometheus
+        Self { child, address, log }
     }
 
-    fn ready(&mut self) -> Option<()> {
+    fn alive(&mut self) {
         if let Ok(Some(status)) = self.child.try_wait() {
             panic!("prometheus: {status}\n{}", fs::read_to_string(&self.log).unwrap_or_default());
         }
+    }
+
+    fn ready(&mut self) -> Option<()> {
+        self.alive();
         http::get(self.address, "/-/ready", &[]).is_ok_and(|response| response.status == 200).then_some(())
     }
 

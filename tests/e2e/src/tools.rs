@@ -21,6 +21,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("prometheus-node-exporter", "prometheus-node-exporter"),
     ("sbatch", "slurm-wlm"),
     ("scancel", "slurm-wlm"),
+    ("script", "bsdutils"),
     ("setpriv", "util-linux"),
     ("slurmctld", "slurm-wlm"),
     ("slurmd", "slurm-wlm"),

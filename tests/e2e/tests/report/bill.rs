@@ -22,6 +22,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use wattribute_e2e::{Scratch, wattribute};
 
+use crate::schema::check_schema;
 use crate::story::{EVIL, PRICES, prometheus, series};
 
 /// Team; active, idle, unobserved and the like in J; held in s; electricity, hardware and cost.
@@ -53,6 +54,7 @@ pub fn said(output: &Output) -> String {
 #[track_caller]
 pub fn check_truth(json: &str) {
     let bill: Value = serde_json::from_str(json).expect("JSON");
+    check_schema(&bill);
     let teams: Vec<Value> = bill["teams"].as_array().expect("teams").clone();
     let names: Vec<&str> = teams.iter().filter_map(|team| team["labels"]["team"].as_str()).collect();
     assert_eq!(names, TEAMS.map(|team| team.0));
@@ -115,6 +117,11 @@ fn the_bill_is_what_was_computed_by_hand() {
     let focus = said(&report(prometheus.address(), &scratch, &["--format=focus"]));
     assert!(
         focus.lines().count() == 1 + 2 * (csv.lines().count() - 1) && focus.contains("\"kWh\""),
+        "{focus}"
+    );
+    // Times in UTC; what is not there is nothing, not an empty text.
+    assert!(
+        focus.contains("\"2024-03-31T03:00:00Z\",\"2024-03-30T20:00:00Z\"") && !focus.contains(",\"\","),
         "{focus}"
     );
     let text = said(&report(prometheus.address(), &scratch, &[]));

@@ -13,17 +13,18 @@ use crate::story::{PRICES, prometheus, series};
 const KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
     MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----\n";
 
-struct Desk {
-    scratch: Scratch,
-    server: String,
+/// Where reports are written.
+pub struct Desk {
+    pub scratch: Scratch,
+    pub server: String,
 }
 
 impl Desk {
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.scratch.path(name)
     }
 
-    fn report(&self, name: &str, period: [&str; 2], more: &[(&str, &str)]) -> Output {
+    pub fn report(&self, name: &str, period: [&str; 2], more: &[(&str, &str)]) -> Output {
         let mut command = Command::new(wattribute());
         command.arg("report").args(["--prometheus", &self.server, "--from", period[0], "--to", period[1]]);
         command.arg("--prices").arg(self.path("prices.yaml")).arg("--out").arg(self.path(name));
@@ -33,7 +34,7 @@ impl Desk {
         command.output().expect("it runs")
     }
 
-    fn verify(&self, names: &[&str], more: &[&str]) -> Result<String, String> {
+    pub fn verify(&self, names: &[&str], more: &[&str]) -> Result<String, String> {
         let folders = names.iter().map(|name| self.path(name));
         let output =
             Command::new(wattribute()).arg("verify").args(folders).args(more).output().expect("it runs");
@@ -42,8 +43,8 @@ impl Desk {
     }
 }
 
-const FIRST: [&str; 2] = ["2024-03-30T21:00", "2024-03-30T23:00"];
-const SECOND: [&str; 2] = ["2024-03-30T23:00", "2024-03-31T05:00"];
+pub const FIRST: [&str; 2] = ["2024-03-30T21:00", "2024-03-30T23:00"];
+pub const SECOND: [&str; 2] = ["2024-03-30T23:00", "2024-03-31T05:00"];
 
 /// Every byte position that is tried, of files of any length.
 fn somewhere(path: &Path) -> Vec<usize> {
@@ -101,11 +102,37 @@ fn reports_are_chained_and_every_change_is_found() {
     for order in [&["2", "1"][..], &["1", "2a"], &["2a", "2"], &["1", "2", "2"]] {
         assert!(desk.verify(order, &[]).is_err(), "{order:?}");
     }
+    check_moves(&desk);
+    // A correction of a correction, and one that is left out.
+    good(desk.report("2b", SECOND, &[("--previous", "2a"), ("--amends", "2a")]));
+    desk.verify(&["1", "2", "2a", "2b"], &[]).expect("as written");
+    for order in [&["1", "2", "2b"][..], &["1", "2", "2b", "2a"], &["2b", "2"]] {
+        assert!(desk.verify(order, &[]).is_err(), "{order:?}");
+    }
     desk.verify(&["1", "2", "2a"], &[]).expect("all is as it was again");
     fs::write(desk.path("1/more.txt"), "").expect("written");
     assert!(desk.verify(&["1"], &[]).is_err_and(|error| error.contains("more.txt: it was added")));
 
     check_extract(&desk.path("2"));
+}
+
+/// What is gone or in the place of another is found.
+fn check_moves(desk: &Desk) {
+    // A file that is gone, one folder for the other.
+    for file in ["report.json", "manifest.json", "manifest.json.sha256", "extract.csv.gz", "prices.yaml"] {
+        let (path, aside) = (desk.path("2").join(file), desk.path("aside"));
+        fs::rename(&path, &aside).expect("moved");
+        assert!(desk.verify(&["1", "2"], &[]).is_err(), "{file} is gone");
+        fs::rename(&aside, &path).expect("moved back");
+    }
+    let swap = || {
+        fs::rename(desk.path("1"), desk.path("aside")).expect("moved");
+        fs::rename(desk.path("2"), desk.path("1")).expect("moved");
+        fs::rename(desk.path("aside"), desk.path("2")).expect("moved");
+    };
+    swap();
+    assert!(desk.verify(&["1", "2", "2a"], &[]).is_err(), "swapped");
+    swap();
 }
 
 /// The extract has every gain that was billed, and the page names the evil team as text.

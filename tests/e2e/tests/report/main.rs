@@ -2,11 +2,21 @@
 //! real VictoriaMetrics, and what goes wrong with servers, periods, names and files.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod bill;
+#[cfg(test)]
+mod credits;
+#[cfg(test)]
+mod detail;
 #[cfg(test)]
 mod folder;
 #[cfg(test)]
+mod recorded;
+#[cfg(test)]
 mod refusals;
+#[cfg(test)]
+mod schema;
 #[cfg(test)]
 mod story;
 #[cfg(test)]

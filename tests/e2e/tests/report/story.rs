@@ -7,6 +7,7 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use wattribute_e2e::{Prometheus, Scratch, require};
@@ -190,6 +191,12 @@ fn escape(text: &str) -> String {
 /// A Prometheus that has scraped the story.
 #[track_caller]
 pub fn prometheus(scratch: &Scratch, series: &[(String, Points)]) -> Prometheus {
+    Prometheus::with_config(data(scratch, series), "global: {scrape_interval: 1h}\n")
+}
+
+/// A folder in whose `data` a Prometheus finds the story.
+#[track_caller]
+pub fn data(scratch: &Scratch, series: &[(String, Points)]) -> PathBuf {
     let mut text = String::new();
     for (name, points) in series {
         for (minute, value) in points {
@@ -207,5 +214,5 @@ pub fn prometheus(scratch: &Scratch, series: &[(String, Points)]) -> Prometheus 
         .output()
         .expect("promtool runs");
     assert!(output.status.success(), "{output:?}");
-    Prometheus::with_config(folder, "global: {scrape_interval: 1h}\n")
+    folder
 }
