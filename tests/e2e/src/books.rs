@@ -16,6 +16,9 @@ use crate::wait::PATIENCE;
 const OF_THE_RUN: &[&str] =
     &["wattribute_nvml_", "wattribute_identify_failures_total", "process_", "wattribute_build_info"];
 
+/// Accounts that go some minutes after whoever they are of.
+const ENDING: &[&str] = &["wattribute_process_", "wattribute_workload_"];
+
 /// The energy of each GPU, as exposed.
 const DEVICE: &str = "wattribute_gpu_energy_joules_total";
 /// The energy of each owner on each GPU.
@@ -105,6 +108,15 @@ impl Auditor {
             self.last.insert(series, value);
         }
         self.scrapes += 1;
+    }
+
+    /// Forgets processes and workloads that this scrape no longer has: theirs are the only accounts that may go, and
+    /// a pid may come again. For a run so long that they do.
+    pub fn forget_ended(&mut self, scrape: &Scrape) {
+        let here: BTreeSet<Series> =
+            scrape.samples.iter().map(|sample| (sample.name.clone(), sample.labels.clone())).collect();
+        let may_go = |name: &str| ENDING.iter().any(|prefix| name.starts_with(prefix));
+        self.last.retain(|series, _| !may_go(&series.0) || here.contains(series));
     }
 
     /// Whether the accounts have moved on so little since the last scrape that what is new must still be at 0. Where

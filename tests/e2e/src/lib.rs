@@ -23,9 +23,11 @@
 mod books;
 mod exporter;
 mod http;
+mod keep_alive;
 mod process;
 mod prometheus;
 mod scratch;
+pub mod soak;
 mod text;
 mod tools;
 mod wait;
@@ -42,6 +44,7 @@ rules:
 pub use books::{Auditor, Reading, accounted_gpus, covered, device_mj, readings, team_mj};
 pub use exporter::{Exit, Exporter, Flags, wattribute};
 pub use http::{Response, get, request};
+pub use keep_alive::Client;
 pub use process::{Process, Running};
 pub use prometheus::{Labels, Prometheus};
 pub use scratch::Scratch;

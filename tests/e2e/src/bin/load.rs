@@ -7,15 +7,15 @@
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
 use fake_nvml::{Gpu, Load, Scenario};
 use rustix::process::Signal;
-use wattribute_e2e::{Exporter, Flags, Scratch, TEAM_OF_ENVIRONMENT};
+use wattribute_e2e::{Client, Exporter, Flags, Scratch, TEAM_OF_ENVIRONMENT};
 
 /// Nothing is measured before the exporter knows everybody.
 const SETTLE: Duration = Duration::from_secs(70);
@@ -74,7 +74,8 @@ fn measure(machine: &Machine, time: Duration) {
     row("scrape, 99th percentile", "ms", millis(quantile(&mut took, 0.99)));
     row("scrapes per second, 1 client", "", throughput(exporter.address(), 1));
     row("scrapes per second, 8 clients", "", throughput(exporter.address(), 8));
-    let sizes = ["identity", "gzip"].map(|encoding| Client::connect(exporter.address()).scrape(encoding));
+    let sizes =
+        ["identity", "gzip"].map(|encoding| connect(exporter.address()).scrape(encoding).expect("a scrape"));
     row("bytes of a scrape", "", sizes[0] as f64);
     row("bytes of a scrape, gzip", "", sizes[1] as f64);
 }
@@ -180,44 +181,16 @@ fn kilobytes(pid: u32, field: &str) -> f64 {
     line.trim().trim_end_matches(" kB").parse::<f64>().expect("kB") * 1.024
 }
 
-/// Scrapes as Prometheus does: over one connection, compressed.
-struct Client(BufReader<TcpStream>);
-
-impl Client {
-    fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("it listens");
-        stream.set_nodelay(true).expect("a socket");
-        Self(BufReader::new(stream))
-    }
-
-    /// The bytes of the body.
-    fn scrape(&mut self, encoding: &str) -> usize {
-        let request = format!("GET /metrics HTTP/1.1\r\nHost: load\r\nAccept-Encoding: {encoding}\r\n\r\n");
-        self.0.get_mut().write_all(request.as_bytes()).expect("it reads");
-        let mut length = None;
-        loop {
-            let mut line = String::new();
-            self.0.read_line(&mut line).expect("a header");
-            let line = line.trim_end().to_ascii_lowercase();
-            if let Some(value) = line.strip_prefix("content-length:") {
-                length = value.trim().parse::<usize>().ok();
-            }
-            if line.is_empty() {
-                break;
-            }
-        }
-        let mut body = vec![0; length.expect("a length")];
-        self.0.read_exact(&mut body).expect("a body");
-        body.len()
-    }
+fn connect(address: SocketAddr) -> Client {
+    Client::connect(address).expect("it listens")
 }
 
 fn once_a_second(address: SocketAddr, time: Duration) -> Vec<Duration> {
-    let (mut client, begin) = (Client::connect(address), Instant::now());
+    let (mut client, begin) = (connect(address), Instant::now());
     let mut took = vec![];
     while begin.elapsed() < time {
         let start = Instant::now();
-        client.scrape("gzip");
+        client.scrape("gzip").expect("a scrape");
         took.push(start.elapsed());
         sleep(Duration::from_secs(1).saturating_sub(start.elapsed()));
     }
@@ -228,9 +201,9 @@ fn throughput(address: SocketAddr, clients: u32) -> f64 {
     const TIME: Duration = Duration::from_secs(5);
     let begin = Instant::now();
     let scrape = || {
-        let (mut client, mut count) = (Client::connect(address), 0u32);
+        let (mut client, mut count) = (connect(address), 0u32);
         while begin.elapsed() < TIME {
-            client.scrape("gzip");
+            client.scrape("gzip").expect("a scrape");
             count += 1;
         }
         count
