@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use fake_nvml::Journal;
+use fake_nvml::{Entry, Journal};
 
 use crate::exporter::Exporter;
 use crate::text::{Sample, Scrape};
@@ -209,10 +209,13 @@ pub struct Reading {
 #[track_caller]
 pub fn readings(journal: &Path, gpu: usize) -> Vec<Reading> {
     let entries = Journal::read(journal).unwrap_or_else(|error| panic!("{}: {error}", journal.display()));
-    let asked =
-        |call: &str| ["nvmlDeviceGetFieldValues/83", "nvmlDeviceGetTotalEnergyConsumption"].contains(&call);
-    let here = entries.iter().filter(|entry| entry.gpu == Some(gpu) && asked(&entry.call));
+    let here = entries.iter().filter(|entry| entry.gpu == Some(gpu) && asks_for_energy(entry));
     here.filter_map(|entry| Some(Reading { t_us: entry.t_us, mj: entry.value? })).collect()
+}
+
+/// Whether the question was for a GPU's energy counter.
+pub(crate) fn asks_for_energy(entry: &Entry) -> bool {
+    ["nvmlDeviceGetFieldValues/83", "nvmlDeviceGetTotalEnergyConsumption"].contains(&&*entry.call)
 }
 
 #[cfg(test)]

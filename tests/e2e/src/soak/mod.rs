@@ -13,7 +13,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::thread::{scope, sleep};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -30,7 +30,7 @@ use crate::scratch::Scratch;
 use crate::text::Scrape;
 use crate::wait::PATIENCE;
 
-/// Between two audited scrapes: less than a sampling interval, so that every sample is seen.
+/// Between two audited scrapes.
 const LOOK: Duration = Duration::from_millis(400);
 const INTERVAL: Duration = Duration::from_secs(1);
 const RELOADED: &str = "wattribute_rules_last_reload_successful";
@@ -64,8 +64,7 @@ pub struct Plan {
     pub kill: Option<Duration>,
     /// As `--exposition.delay`.
     pub delay: Duration,
-    /// A GPU without a sample for so long has missed a tick. Scrapes look at a moment, so less than two intervals and a
-    /// half says nothing; on a busy machine more.
+    /// A GPU without a sample for longer has missed a tick.
     pub missed_after: Duration,
 }
 
@@ -75,7 +74,7 @@ impl Plan {
     pub fn long(time: Duration) -> Self {
         Self {
             time,
-            settle: (time / 4).min(Duration::from_secs(400)),
+            settle: (time / 2).min(Duration::from_secs(400)),
             gpus: 8,
             processes: 64,
             turn: Duration::from_secs(2),
@@ -84,7 +83,7 @@ impl Plan {
             reload: Duration::from_secs(15),
             kill: None,
             delay: Duration::from_secs(10),
-            missed_after: INTERVAL * 5 / 2,
+            missed_after: INTERVAL * 2,
         }
     }
 
@@ -110,7 +109,7 @@ impl Plan {
 /// Runs it.
 ///
 /// # Panics
-/// When the exporter does not start. All else is in what is returned.
+/// When the exporter does not start, or its first scrapes are wrong. All else is in what is returned.
 #[must_use]
 #[track_caller]
 pub fn soak(plan: &Plan) -> Outcome {
@@ -124,16 +123,12 @@ pub fn soak(plan: &Plan) -> Outcome {
         others: vec!["--processes.max-series=1000".into()],
         ..Flags::with_fake(&scratch, &crowd.scenario)
     };
-    // What the driver answered in an hour is too much to keep.
-    let flags = Flags {
-        env: flags.env.into_iter().filter(|(name, _)| !name.ends_with("JOURNAL")).collect(),
-        ..flags
-    };
     crowd.turn(0, None);
     let exporter = Exporter::start(&scratch, flags).expect("it starts");
-    let before = rest(&exporter);
+    let mut auditor = Auditor::default();
+    let before = rest(&exporter, &mut auditor);
     let clients = Clients::default();
-    let mut run = Run::new(*plan, &scratch, crowd, exporter);
+    let mut run = Run::new(*plan, &scratch, crowd, (exporter, auditor));
     scope(|scope| {
         clients.start(scope, run.exporter.address());
         while run.begin.elapsed() < plan.time && run.outcome.failures.is_empty() {
@@ -166,11 +161,18 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(plan: Plan, scratch: &'a Scratch, crowd: Crowd, exporter: Exporter) -> Self {
-        let (begin, excuse) = (Instant::now(), Excuse::all(now(), now()));
-        let (auditor, ticks, outcome) = (Auditor::default(), Ticks::default(), Outcome::default());
+    fn new(plan: Plan, scratch: &'a Scratch, crowd: Crowd, watched: (Exporter, Auditor)) -> Self {
+        let (exporter, auditor) = watched;
+        let now = Duration::from_micros(crowd.scenario.now_us());
+        let (begin, excuse) = (Instant::now(), Excuse::all(now, now));
+        let (ticks, outcome) = (Ticks::default(), Outcome::default());
         let (excuses, expected, turns) = (vec![excuse], None, 0);
         Self { plan, begin, scratch, crowd, exporter, auditor, ticks, excuses, expected, turns, outcome }
+    }
+
+    /// Scenario time.
+    fn now(&self) -> Duration {
+        Duration::from_micros(self.crowd.scenario.now_us())
     }
 
     /// What is due, then one look.
@@ -203,7 +205,7 @@ impl<'a> Run<'a> {
             let from_s = Duration::from_micros(from).as_secs_f64();
             let (fault, lasts) = trouble(self.outcome.troubles, self.crowd.scenario.gpus.len(), from_s);
             if let Some(lasts) = lasts {
-                let begin = now();
+                let begin = self.now();
                 self.excuses.push(Excuse { gpu: fault.gpu, ..Excuse::all(begin, begin + lasts) });
             }
             self.outcome.troubles += 1;
@@ -223,7 +225,7 @@ impl<'a> Run<'a> {
     }
 
     fn kill(&mut self) {
-        let begin = now();
+        let begin = self.now();
         // With bad rules it would not start.
         self.scratch.write("rules.yaml", &good_rules(0));
         self.expected = None;
@@ -231,7 +233,7 @@ impl<'a> Run<'a> {
         if let Err(exit) = self.exporter.restart() {
             self.outcome.failures.push(format!("it did not start again: {exit:?}"));
         }
-        self.excuses.push(Excuse::all(begin, now()));
+        self.excuses.push(Excuse::all(begin, self.now()));
         self.outcome.kills += 1;
     }
 
@@ -255,7 +257,9 @@ impl<'a> Run<'a> {
 
     fn see(&mut self, scrape: &Scrape) {
         self.auditor.forget_ended(scrape);
-        self.ticks.see(scrape, INTERVAL * 3 / 2);
+        if let Err(error) = self.ticks.read(&self.scratch.path("journal.jsonl"), self.plan.missed_after) {
+            self.outcome.failures.push(format!("the journal: {error}"));
+        }
         if let Some((want, deadline)) = self.expected {
             if scrape.value(RELOADED, &[]) == Some(want) {
                 self.expected = None;
@@ -270,7 +274,7 @@ impl<'a> Run<'a> {
         outcome.scrapes = self.auditor.scrapes;
         outcome.guests = self.crowd.guests_so_far;
         outcome.samples = self.ticks.seen;
-        outcome.missed = self.ticks.missed(self.plan.missed_after, &self.excuses);
+        outcome.missed = self.ticks.missed(&self.excuses);
         let log = self.exporter.stderr();
         outcome.failures.extend(log.lines().filter(|line| line.contains("panicked")).take(3).map(Into::into));
         outcome
@@ -283,12 +287,13 @@ fn good_rules(round: usize) -> String {
 }
 
 /// What is open when nothing happens: as soon as two looks agree.
-fn rest(exporter: &Exporter) -> Option<Usage> {
+fn rest(exporter: &Exporter, auditor: &mut Auditor) -> Option<Usage> {
     let look = || Usage::of(exporter.pid(), Duration::ZERO).ok();
     let deadline = Instant::now() + PATIENCE;
     loop {
         let first = look()?;
-        sleep(INTERVAL * 2);
+        // Meanwhile accounts begin, at 0, which must be seen.
+        auditor.watch(exporter, INTERVAL * 2);
         let second = look()?;
         if first.descriptors == second.descriptors || Instant::now() > deadline {
             return Some(second);
@@ -307,10 +312,6 @@ fn rest_again(exporter: &Exporter, before: Usage) -> Option<Usage> {
         }
         sleep(LOOK);
     }
-}
-
-fn now() -> Duration {
-    UNIX_EPOCH.elapsed().unwrap_or_default()
 }
 
 /// What a panic said.

@@ -1,79 +1,95 @@
-//! Whether a sample is missing, by the times that scrapes show of each GPU's last one.
+//! Whether a sample is missing, by what the fake driver answered: every sample asks for the energy counter.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
+use std::path::Path;
 use std::time::Duration;
 
+use fake_nvml::Entry;
+
+use crate::books::asks_for_energy;
 use crate::soak::troubles::Excuse;
-use crate::text::Scrape;
 
-const LAST: &str = "wattribute_gpu_last_sample_timestamp_seconds";
-
-/// Between two samples of a GPU, one after the other as scrapes showed them.
+/// Between two samples of a GPU. Scenario time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Gap {
     /// Position of the GPU in the scenario.
     pub gpu: usize,
-    /// The earlier sample, in Unix time.
+    /// The earlier sample.
     pub from: Duration,
     /// The later one.
     pub until: Duration,
 }
 
-/// Follows the times of the last samples.
+/// Follows the samples.
 #[derive(Debug, Default)]
 pub struct Ticks {
     last: BTreeMap<usize, Duration>,
-    /// All that were seen, but for those too short to matter.
-    pub gaps: Vec<Gap>,
-    /// How many samples were seen.
+    /// How far the journal is read, in bytes.
+    read: u64,
+    /// All that were longer than what matters.
+    gaps: Vec<Gap>,
+    /// How many samples there were.
     pub seen: u64,
 }
 
 impl Ticks {
-    /// Looks at a scrape. GPUs are known by the digits at the end of their uuid; gaps below `shortest` are not kept.
-    pub fn see(&mut self, scrape: &Scrape, shortest: Duration) {
-        for sample in scrape.find(LAST, &[]) {
-            let gpu = sample.labels["uuid"].rsplit('-').next().and_then(|digits| digits.parse().ok());
-            let until = Duration::try_from_secs_f64(sample.number()).ok();
-            let (Some(gpu), Some(until)) = (gpu, until) else { continue };
-            let Some(from) = self.last.insert(gpu, until) else { continue };
-            self.seen += u64::from(until != from);
-            if until.saturating_sub(from) >= shortest {
-                self.gaps.push(Gap { gpu, from, until });
+    /// Reads on in the journal; gaps up to `shortest` are not kept.
+    ///
+    /// # Errors
+    /// When it cannot be read or is none.
+    pub fn read(&mut self, journal: &Path, shortest: Duration) -> io::Result<()> {
+        let mut file = BufReader::new(File::open(journal)?);
+        file.seek(SeekFrom::Start(self.read))?;
+        loop {
+            let mut line = String::new();
+            let length = file.read_line(&mut line)?;
+            // A line that is being written is for the next time.
+            let Some(line) = line.strip_suffix('\n') else { return Ok(()) };
+            self.read += length as u64;
+            let entry: Entry = serde_json::from_str(line)?;
+            if let (Some(gpu), Some(_), true) = (entry.gpu, entry.value, asks_for_energy(&entry)) {
+                self.see(gpu, Duration::from_micros(entry.t_us), shortest);
             }
         }
     }
 
-    /// The gaps longer than a time that nothing excuses.
+    fn see(&mut self, gpu: usize, until: Duration, shortest: Duration) {
+        self.seen += 1;
+        // Two threads' notes may be swapped, never those of one GPU.
+        if let Some(from) = self.last.insert(gpu, until)
+            && until.saturating_sub(from) > shortest
+        {
+            self.gaps.push(Gap { gpu, from, until });
+        }
+    }
+
+    /// The gaps that nothing excuses.
     #[must_use]
-    pub fn missed(&self, longer_than: Duration, excuses: &[Excuse]) -> Vec<Gap> {
+    pub fn missed(&self, excuses: &[Excuse]) -> Vec<Gap> {
         let is_excused = |gap: &Gap| excuses.iter().any(|excuse| excuse.covers(gap.gpu, gap.from, gap.until));
-        let is_long = |gap: &&Gap| gap.until.saturating_sub(gap.from) > longer_than;
-        self.gaps.iter().filter(is_long).filter(|gap| !is_excused(gap)).copied().collect()
+        self.gaps.iter().filter(|gap| !is_excused(gap)).copied().collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::Format;
 
-    /// How many gaps of over 2 s are missed when samples of GPU 1 came at these times.
+    /// How many gaps of over 2 s are missed when samples of GPU 1 came at these times in ms.
     #[track_caller]
-    fn check(times: &[f64], excuses: &[Excuse], want: usize) {
+    fn check(times: &[u64], excuses: &[Excuse], want: usize) {
         let mut ticks = Ticks::default();
-        for time in times {
-            let text = format!("# TYPE {LAST} gauge\n{LAST}{{uuid=\"GPU-0-000001\"}} {time}\n");
-            ticks.see(&Scrape::parse(&text, Format::Classic).expect("a scrape"), Duration::from_secs(1));
-        }
-        assert_eq!(ticks.missed(Duration::from_secs(2), excuses).len(), want);
+        times.iter().for_each(|time| ticks.see(1, Duration::from_millis(*time), Duration::from_secs(2)));
+        assert_eq!(ticks.missed(excuses).len(), want);
     }
 
     #[test]
     fn a_missing_sample_is_seen_and_may_be_excused() {
-        check(&[100.0, 100.0, 101.0, 102.9], &[], 0);
-        check(&[100.0, 101.0, 103.5, 104.5, 108.0], &[], 2);
+        check(&[100_000, 101_000, 102_900], &[], 0);
+        check(&[100_000, 101_000, 103_500, 104_500, 108_000], &[], 2);
         let excuse = Excuse::all(Duration::from_secs(102), Duration::from_secs(102));
-        check(&[100.0, 101.0, 103.5], &[excuse], 0);
+        check(&[100_000, 101_000, 103_500], &[excuse], 0);
     }
 }

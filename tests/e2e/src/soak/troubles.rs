@@ -7,7 +7,7 @@ use fake_nvml::{Code, Effect, Fault};
 /// After a trouble a GPU may take this long to be back: a lost one is looked for again and again.
 const RECOVERY: Duration = Duration::from_secs(8);
 
-/// A time in which samples of a GPU, or of all, may be missing. Unix time.
+/// A time in which samples of a GPU, or of all, may be missing. Scenario time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Excuse {
     /// `None`: all of them.
