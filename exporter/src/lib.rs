@@ -11,7 +11,12 @@ mod commands;
 mod demo;
 mod explain;
 mod expose;
+#[cfg(any(test, feature = "inside"))]
+mod fuzz;
 mod identify;
+#[cfg(feature = "inside")]
+#[doc(hidden)]
+pub mod inside;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod log;

@@ -17,7 +17,7 @@ pub mod own_process;
 pub mod page;
 mod page_processes;
 pub mod processes;
-mod processes_query;
+pub mod processes_query;
 #[cfg(test)]
 mod processes_tests;
 pub mod publish;

@@ -4,7 +4,7 @@
 //! [`server`] asks, [`collect`] sums, [`document`] makes of it what a report says, and each format writes the same
 //! document. Not here: prices and budgets (`money`). Callers: `main`.
 
-mod answer;
+pub mod answer;
 mod audit;
 mod balance;
 mod collect;
@@ -17,7 +17,7 @@ mod gaps;
 mod html;
 mod http;
 mod lines;
-mod manifest;
+pub mod manifest;
 mod period;
 mod quantity;
 mod rates;

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
@@ -66,11 +66,13 @@ struct Said {
 }
 
 impl Scontrol {
-    /// The one in `PATH`, if there is one.
+    /// The one in `PATH`, if there is one and this node is in a cluster. The programs alone may be there for nothing, and
+    /// without a configuration they would look for a controller by DNS, which nobody asked for.
     pub fn find() -> Option<Self> {
         let paths = env::var_os("PATH")?;
         let mut places = env::split_paths(&paths).map(|folder| folder.join("scontrol"));
-        places.find(runs).map(|program| Self::at(program, PATIENCE))
+        let program = places.find(runs)?;
+        is_configured(&program).then(|| Self::at(program, PATIENCE))
     }
 
     /// This one, and how long a call may take.
@@ -82,12 +84,6 @@ impl Scontrol {
     /// Whether it can list the jobs of this node.
     pub fn can_list(&self) -> bool {
         self.squeue.is_some()
-    }
-
-    /// Whether this node is in a cluster: only then the list is waited for. The programs alone may be there for nothing.
-    pub fn is_configured() -> bool {
-        let own = env::var_os("SLURM_CONF").map(PathBuf::from);
-        own.into_iter().chain(CONFIGURATIONS.iter().map(PathBuf::from)).any(|path| path.is_file())
     }
 
     /// The jobs that have resources on this node, and when each began; `None` where there is no answer.
@@ -139,6 +135,14 @@ impl Scontrol {
         }
         said
     }
+}
+
+/// Whether there is a configuration: named, in one of the usual places, or beside the programs of a build of one's own.
+fn is_configured(program: &Path) -> bool {
+    let named = env::var_os("SLURM_CONF").map(PathBuf::from);
+    let usual = CONFIGURATIONS.iter().map(PathBuf::from);
+    let built = program.parent().and_then(Path::parent).map(|prefix| prefix.join("etc/slurm.conf"));
+    named.into_iter().chain(usual).chain(built).any(|path| path.is_file())
 }
 
 /// Which node's jobs are listed: this one's, by the name that it has in Slurm where `SLURMD_NODENAME` says it.

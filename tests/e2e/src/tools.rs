@@ -12,12 +12,14 @@ const PACKAGES: &[(&str, &str)] = &[
     ("promtool", "prometheus"),
     ("victoria-metrics", "victoria-metrics"),
     ("gzip", "gzip"),
+    ("ip", "iproute2"),
     ("munged", "munge"),
     ("sbatch", "slurm-wlm"),
     ("scancel", "slurm-wlm"),
     ("setpriv", "util-linux"),
     ("slurmctld", "slurm-wlm"),
     ("slurmd", "slurm-wlm"),
+    ("strace", "strace"),
     ("unshare", "util-linux"),
 ];
 
