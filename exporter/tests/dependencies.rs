@@ -29,7 +29,7 @@ const ONCE: &[&str] = &["h2", "hyper", "ring", "rustls", "rustls-webpki", "tokio
 const LICENCES: &[&str] =
     &["0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "Unicode-3.0", "Unlicense", "Zlib"];
 /// Crates in the binary, ours among them. More takes a reason, and a reviewer who reads it.
-const MOST_CRATES: usize = 125;
+const MOST_CRATES: usize = 130;
 const REGISTRY: &str = "registry+";
 
 /// The packages of `Cargo.lock`: name, version, source.
