@@ -12,6 +12,8 @@ mod demo;
 mod doctor;
 mod explain;
 mod expose;
+#[cfg(any(test, feature = "inside"))]
+mod fuzz;
 mod identify;
 #[cfg(feature = "inside")]
 #[doc(hidden)]

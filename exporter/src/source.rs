@@ -113,7 +113,7 @@ impl Gpus {
     pub fn schedulers(&self) -> BTreeSet<&'static str> {
         let Self::Nvml { machine, .. } = self else { return BTreeSet::new() };
         let Some(schedulers) = &machine.schedulers else { return BTreeSet::new() };
-        let lists = Scontrol::find().is_some_and(|scontrol| scontrol.can_list()) && Scontrol::is_configured();
+        let lists = Scontrol::find().is_some_and(|scontrol| scontrol.can_list());
         let here = [
             ("slurm", lists),
             ("prolog", schedulers.slurm_job_mapping.is_some()),

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 use std::iter;
 
 use super::pattern::Pattern;
-use super::problem::{Fault, code};
+use super::problem::{Fault, code, single_quoted};
 use crate::facts::{Fact, Facts, Field};
 
 /// One condition on one field. Prints as it is written.
@@ -195,10 +195,9 @@ fn parse_value<'t>(text: &str, rest: &'t str) -> Result<(String, &'t str), Fault
             (other, _) => value.push(other),
         }
     }
-    let quoted = text.replace('\'', "''");
     Err(Fault::new(format!("{}: the closing quote is missing", code(text))).help(format!(
         "YAML ends an item at ` #`, and inside brackets at a comma: put the whole item in single quotes, '{}…'",
-        quoted.chars().take(40).collect::<String>(),
+        single_quoted(text, 40),
     )))
 }
 

@@ -23,12 +23,14 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: ", self.file, self.line)?;
-        for place in [&self.within, &self.key].into_iter().flatten() {
-            write!(f, "{place}: ")?;
-        }
-        f.write_str(&self.message)?;
-        self.help.as_ref().map_or(Ok(()), |help| write!(f, " ({help})"))
+        let places: String =
+            [&self.within, &self.key].into_iter().flatten().map(|place| format!("{place}: ")).collect();
+        let help = self.help.as_ref().map_or(String::new(), |help| format!(" ({help})"));
+        // One line, whatever words of the file are in it.
+        f.write_str(&shown(
+            &format!("{}:{}: {places}{}{help}", self.file, self.line, self.message),
+            usize::MAX,
+        ))
     }
 }
 
@@ -160,9 +162,19 @@ pub fn quote(text: &str) -> String {
 
 /// Code as shown in a message: as written, in backquotes, so that its own quotes need no escapes.
 pub(super) fn code(text: &str) -> String {
-    let shown = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() };
     let cut = if text.chars().nth(LONGEST_SHOWN).is_some() { "…" } else { "" };
-    format!("`{}{cut}`", text.chars().take(LONGEST_SHOWN).map(shown).collect::<String>())
+    format!("`{}{cut}`", shown(text, LONGEST_SHOWN))
+}
+
+/// What a message advises to write between single quotes: the first characters, so many.
+pub(super) fn single_quoted(text: &str, most: usize) -> String {
+    shown(text, most).replace('\'', "''")
+}
+
+/// The first characters of a text, so many, on one line.
+fn shown(text: &str, most: usize) -> String {
+    let shown = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() };
+    text.chars().take(most).map(shown).collect()
 }
 
 /// The known name most like this one, if any is like it.

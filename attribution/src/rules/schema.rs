@@ -1,7 +1,7 @@
 //! Reads nodes as what a key asks for, and reports what they are instead. Used by every reader of a section.
 
 use super::matcher::{self, Matcher};
-use super::problem::{Fault, Report, quote};
+use super::problem::{Fault, Report, quote, single_quoted};
 use super::yaml::{Entry, Kind, Node};
 
 /// The entries of a map.
@@ -107,7 +107,7 @@ fn broken_by_yaml(entries: &[Entry]) -> Fault {
     let fault = Fault::new("expected a matcher, found a map");
     match entries {
         [Entry { key, value: Node { kind: Kind::Text(value), .. }, .. }] => {
-            let written = format!("{key}: {value}").replace('\'', "''");
+            let written = single_quoted(&format!("{key}: {value}"), 200);
             fault.help(format!(
                 "YAML reads `: ` as the end of a key: put the whole item in single quotes, '{written}'"
             ))

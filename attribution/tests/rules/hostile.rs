@@ -89,3 +89,11 @@ fn a_long_text_is_cut_in_messages() {
     check(&text, "…");
     assert!(load(&text).expect_err("it is refused").to_string().len() < 1000);
 }
+
+/// Each problem is one line, also of a file with other characters in it.
+#[test]
+fn control_characters_are_shown_escaped() {
+    let text = "rules: [{name: a, match: ['user=\"a\"'], owner: {team: \"${\\x0es\\n\\er}\"}}]";
+    check(text, "unknown name ${\\u{e}s\\n\\u{1b}r}");
+    check("rules: [{name: a, match: [\"user=\\\"a\\0\"], owner: {team: a}}]", "'user=\"a\\0…'");
+}

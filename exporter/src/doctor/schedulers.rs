@@ -22,25 +22,17 @@ pub fn examine(settings: &Serve) -> Vec<Finding> {
 
 fn slurm(rules: &RuleSet) -> Vec<Finding> {
     let is_wanted = slurm::is_wanted(rules);
-    let advice = "install Slurm's client programs, and put them in PATH of the service";
     let Some(scontrol) = Scontrol::find() else {
+        let advice = "install Slurm's client programs, put them in PATH of the service, and slurm.conf in place or in SLURM_CONF";
         return vec![match (Scontrol::is_configured(), is_wanted) {
             (true, _) => Finding::warning("Slurm", "slurm.conf is here, but no scontrol in PATH", advice),
             (false, true) => {
-                Finding::warning("Slurm", "rules name its facts, but there is no scontrol in PATH", advice)
+                let found = "rules name its facts, but there is no scontrol in PATH with a slurm.conf";
+                Finding::warning("Slurm", found, advice)
             }
-            (false, false) => Finding::ok("Slurm", "not here"),
+            (false, false) => Finding::ok("Slurm", "not here: no scontrol in PATH with a slurm.conf"),
         }];
     };
-    if !Scontrol::is_configured() {
-        let found = "scontrol is here, but no slurm.conf: this is no node of a cluster";
-        let advice = "rules name Slurm's facts: put slurm.conf in place, or set SLURM_CONF";
-        return vec![if is_wanted {
-            Finding::warning("Slurm", found, advice)
-        } else {
-            Finding::ok("Slurm", found)
-        }];
-    }
     let configuration = match scontrol.configuration() {
         Ok(configuration) => configuration,
         Err(what) => {

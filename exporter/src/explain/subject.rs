@@ -176,7 +176,7 @@ pub(super) fn add_job(facts: &mut Facts) -> Option<String> {
             *facts = slurm::pending(facts);
             "cannot be asked for: Slurm's controller gives no clear answer"
         }
-        None => "cannot be asked for: there is no scontrol in PATH",
+        None => "cannot be asked for: there is no scontrol in PATH, or no slurm.conf",
     };
     Some(format!("job {job} {problem}"))
 }

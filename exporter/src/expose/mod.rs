@@ -22,7 +22,7 @@ pub mod overview;
 pub mod own_process;
 pub mod page;
 pub mod processes;
-mod processes_query;
+pub mod processes_query;
 #[cfg(test)]
 mod processes_tests;
 pub mod publish;

@@ -10,14 +10,14 @@
 
 pub mod api;
 mod desk;
-mod devices;
+pub mod devices;
 pub mod kubelet;
-mod podresources;
-mod pods;
+pub mod podresources;
+pub mod pods;
 mod protobuf;
 #[cfg(test)]
 mod tests;
-mod watch;
+pub mod watch;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;

@@ -5,7 +5,7 @@
 //! document. Not here: prices and budgets (`money`). Callers: `main`.
 
 mod amount;
-mod answer;
+pub mod answer;
 mod audit;
 mod balance;
 mod collect;
@@ -21,7 +21,7 @@ mod gaps;
 mod html;
 mod http;
 mod lines;
-mod manifest;
+pub mod manifest;
 mod period;
 mod quantity;
 mod rates;

@@ -11,10 +11,10 @@
 mod desk;
 #[cfg(test)]
 mod desk_tests;
-mod gres;
-mod hostlist;
-mod parse;
-mod prolog;
+pub mod gres;
+pub mod hostlist;
+pub mod parse;
+pub mod prolog;
 mod roster;
 #[cfg(test)]
 mod roster_tests;
@@ -136,8 +136,8 @@ impl<W: Watch> Watch for Slurm<W> {
         let wanted = is_wanted(rules);
         if wanted && !self.office.open {
             tracing::warn!(
-                "rules name Slurm's accounts, users, partitions or job names, but there is no scontrol in PATH: they \
-                 stay empty until it is installed and this is started again"
+                "rules name Slurm's accounts, users, partitions or job names, but there is no scontrol in PATH, or no \
+                 slurm.conf (see SLURM_CONF): they stay empty until both are there and this is started again"
             );
         }
         self.office.with(|desk| {

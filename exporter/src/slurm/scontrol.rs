@@ -47,11 +47,18 @@ pub struct Scontrol {
 }
 
 impl Scontrol {
-    /// The one in `PATH`, if there is one.
+    /// The one in `PATH`, if there is one and this node is in a cluster. The programs alone may be there for nothing, and
+    /// without a configuration they would look for a controller by DNS, which nobody asked for.
     pub fn find() -> Option<Self> {
         let paths = env::var_os("PATH")?;
         let mut places = env::split_paths(&paths).map(|folder| folder.join("scontrol"));
-        places.find(runs).map(|program| Self::at(program, PATIENCE))
+        let program = places.find(runs)?;
+        is_configured(Some(&program)).then(|| Self::at(program, PATIENCE))
+    }
+
+    /// Whether there is a `slurm.conf` in one of the usual places.
+    pub fn is_configured() -> bool {
+        is_configured(None)
     }
 
     /// This one, and how long a call may take.
@@ -63,12 +70,6 @@ impl Scontrol {
     /// Whether it can list the jobs of this node.
     pub fn can_list(&self) -> bool {
         self.squeue.is_some()
-    }
-
-    /// Whether this node is in a cluster: only then the list is waited for. The programs alone may be there for nothing.
-    pub fn is_configured() -> bool {
-        let own = env::var_os("SLURM_CONF").map(PathBuf::from);
-        own.into_iter().chain(CONFIGURATIONS.iter().map(PathBuf::from)).any(|path| path.is_file())
     }
 
     /// The jobs that have resources on this node, and when each began; `None` where there is no answer.
@@ -126,6 +127,15 @@ impl Scontrol {
     fn call(&self, program: &Path, arguments: &[&str]) -> io::Result<Said> {
         program::run(program, arguments, self.patience)
     }
+}
+
+/// Whether there is a configuration: named, in one of the usual places, or beside the programs of a build of one's own.
+fn is_configured(program: Option<&Path>) -> bool {
+    let named = env::var_os("SLURM_CONF").map(PathBuf::from);
+    let usual = CONFIGURATIONS.iter().map(PathBuf::from);
+    let built =
+        program.and_then(Path::parent).and_then(Path::parent).map(|prefix| prefix.join("etc/slurm.conf"));
+    named.into_iter().chain(usual).chain(built).any(|path| path.is_file())
 }
 
 /// Which node's jobs are listed: this one's, by the name that it has in Slurm where `SLURMD_NODENAME` says it.

@@ -157,6 +157,12 @@ pub fn read(text: &str) -> Result<State, String> {
 }
 
 impl State {
+    /// The same as text.
+    #[cfg(any(test, feature = "inside"))]
+    pub fn text(&self) -> Result<String, String> {
+        serde_json::to_string(&self.0).map_err(|error| error.to_string())
+    }
+
     /// What the state leaves to this run. Series get new numbers from `enter`, which may have no room for them.
     ///
     /// The times in it count from the same moment as `now` only if it was written in this boot. Where either does not

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use fake_nvml::Journal;
+use fake_nvml::{Entry, Journal};
 
 use crate::exporter::Exporter;
 use crate::text::{Sample, Scrape};
@@ -15,6 +15,9 @@ use crate::wait::PATIENCE;
 /// Counters that are not accounts: they count what this run of the exporter did, and begin with it.
 const OF_THE_RUN: &[&str] =
     &["wattribute_nvml_", "wattribute_identify_failures_total", "process_", "wattribute_build_info"];
+
+/// Accounts that go some minutes after whoever they are of.
+const ENDING: &[&str] = &["wattribute_process_", "wattribute_workload_"];
 
 /// The energy of each GPU, as exposed.
 const DEVICE: &str = "wattribute_gpu_energy_joules_total";
@@ -107,6 +110,15 @@ impl Auditor {
         self.scrapes += 1;
     }
 
+    /// Forgets processes and workloads that this scrape no longer has: theirs are the only accounts that may go, and
+    /// a pid may come again. For a run so long that they do.
+    pub fn forget_ended(&mut self, scrape: &Scrape) {
+        let here: BTreeSet<Series> =
+            scrape.samples.iter().map(|sample| (sample.name.clone(), sample.labels.clone())).collect();
+        let may_go = |name: &str| ENDING.iter().any(|prefix| name.starts_with(prefix));
+        self.last.retain(|series, _| !may_go(&series.0) || here.contains(series));
+    }
+
     /// Whether the accounts have moved on so little since the last scrape that what is new must still be at 0. Where
     /// this test or the exporter had to wait for the machine, its time at 0 may be over.
     fn is_close(&mut self, scrape: &Scrape) -> bool {
@@ -197,10 +209,13 @@ pub struct Reading {
 #[track_caller]
 pub fn readings(journal: &Path, gpu: usize) -> Vec<Reading> {
     let entries = Journal::read(journal).unwrap_or_else(|error| panic!("{}: {error}", journal.display()));
-    let asked =
-        |call: &str| ["nvmlDeviceGetFieldValues/83", "nvmlDeviceGetTotalEnergyConsumption"].contains(&call);
-    let here = entries.iter().filter(|entry| entry.gpu == Some(gpu) && asked(&entry.call));
+    let here = entries.iter().filter(|entry| entry.gpu == Some(gpu) && asks_for_energy(entry));
     here.filter_map(|entry| Some(Reading { t_us: entry.t_us, mj: entry.value? })).collect()
+}
+
+/// Whether the question was for a GPU's energy counter.
+pub(crate) fn asks_for_energy(entry: &Entry) -> bool {
+    ["nvmlDeviceGetFieldValues/83", "nvmlDeviceGetTotalEnergyConsumption"].contains(&&*entry.call)
 }
 
 #[cfg(test)]

@@ -1,53 +1,22 @@
-//! Scrapes as Prometheus does: OpenMetrics, compressed, over one connection.
+//! Scrapes once a second, and as fast as can be.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-const ACCEPT: &str =
-    "application/openmetrics-text;version=1.0.0;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+use wattribute_e2e::Client;
 
-pub struct Client(BufReader<TcpStream>);
-
-impl Client {
-    pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("it listens");
-        stream.set_nodelay(true).expect("a socket");
-        Self(BufReader::new(stream))
-    }
-
-    /// The bytes of the body.
-    pub fn scrape(&mut self, encoding: &str) -> usize {
-        let request = format!(
-            "GET /metrics HTTP/1.1\r\nHost: load\r\nAccept: {ACCEPT}\r\nAccept-Encoding: {encoding}\r\n\r\n"
-        );
-        self.0.get_mut().write_all(request.as_bytes()).expect("it reads");
-        let mut length = None;
-        loop {
-            let mut line = String::new();
-            self.0.read_line(&mut line).expect("a header");
-            let line = line.trim_end().to_ascii_lowercase();
-            if let Some(value) = line.strip_prefix("content-length:") {
-                length = value.trim().parse::<usize>().ok();
-            }
-            if line.is_empty() {
-                break;
-            }
-        }
-        let mut body = vec![0; length.expect("a length")];
-        self.0.read_exact(&mut body).expect("a body");
-        body.len()
-    }
+pub fn connect(address: SocketAddr) -> Client {
+    Client::connect(address).expect("it listens")
 }
 
 /// How long each scrape took.
 pub fn once_a_second(address: SocketAddr, time: Duration) -> Vec<Duration> {
-    let (mut client, begin) = (Client::connect(address), Instant::now());
+    let (mut client, begin) = (connect(address), Instant::now());
     let mut took = vec![];
     while begin.elapsed() < time {
         let start = Instant::now();
-        client.scrape("gzip");
+        client.scrape("gzip").expect("a scrape");
         took.push(start.elapsed());
         sleep(Duration::from_secs(1).saturating_sub(start.elapsed()));
     }
@@ -59,9 +28,9 @@ pub fn throughput(address: SocketAddr, clients: u32) -> f64 {
     const TIME: Duration = Duration::from_secs(5);
     let begin = Instant::now();
     let scrape = || {
-        let (mut client, mut count) = (Client::connect(address), 0u32);
+        let (mut client, mut count) = (connect(address), 0u32);
         while begin.elapsed() < TIME {
-            client.scrape("gzip");
+            client.scrape("gzip").expect("a scrape");
             count += 1;
         }
         count

@@ -16,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use client::{Client, once_a_second, throughput};
+use client::{connect, once_a_second, throughput};
 use fake_nvml::{Gpu, Load, Scenario};
 use rustix::process::Signal;
 use wattribute_e2e::{Exporter, Flags, Scratch, TEAM_OF_ENVIRONMENT};
@@ -89,7 +89,8 @@ fn measure(machine: &Machine, time: Duration) {
     scraped(&exporter, time);
     row("scrapes per second, 1 client", "", throughput(exporter.address(), 1));
     row("scrapes per second, 8 clients", "", throughput(exporter.address(), 8));
-    let sizes = ["identity", "gzip"].map(|encoding| Client::connect(exporter.address()).scrape(encoding));
+    let sizes =
+        ["identity", "gzip"].map(|encoding| connect(exporter.address()).scrape(encoding).expect("a scrape"));
     row("bytes of a scrape", "", sizes[0] as f64);
     row("bytes of a scrape, gzip", "", sizes[1] as f64);
     reload::measure(&exporter, &rules);

@@ -1,0 +1,3 @@
+//! Every parser, as the fuzzers in `fuzz/` call them.
+
+pub use crate::fuzz::{Outcome, Target, targets};
