@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Pages that belong to no folder of pages.
-const PAGES: &[&str] = &["ARCHITECTURE.md", "CHANGELOG.md", "README.md", "tests/README.md"];
+const PAGES: &[&str] = &["ARCHITECTURE.md", "CHANGELOG.md", "README.md", "SECURITY.md", "tests/README.md"];
 /// Folders of which every page counts.
 const PAGE_FOLDERS: &[&str] = &["dashboards", "docs", "examples", "packaging", "tests/pictures"];
 /// Where files may be that a page names without saying where.

@@ -47,8 +47,8 @@ pub fn derive(text: &str, facts: &mut Facts) {
     facts.set(Field::SystemdSlice, units.identity.slice.unwrap_or_default());
 }
 
-/// What else the path of a control group can say.
-pub(crate) const DERIVED: [Field; 12] = [
+/// What else the path of a control group can say: what [`derive`] sets, where it is there.
+pub const DERIVED: [Field; 12] = [
     Field::SystemdUnit,
     Field::SystemdSlice,
     Field::ContainerRuntime,
