@@ -47,7 +47,7 @@ pub fn derive(text: &str, facts: &mut Facts) {
     facts.set(Field::SystemdSlice, units.identity.slice.unwrap_or_default());
 }
 
-/// What else the path of a control group can say: what [`derive`] sets, where it is there.
+/// What else the path of a control group can say: what [`derive()`] sets, where it is there.
 pub const DERIVED: [Field; 12] = [
     Field::SystemdUnit,
     Field::SystemdSlice,
