@@ -7,6 +7,7 @@ pub mod format;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, FlockOperation, access, flock};
@@ -129,7 +130,9 @@ impl StateDir {
 
     fn replace(&self, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
         let temporary = self.folder.join(format!("{NAME}.tmp"));
-        let mut text = BufWriter::with_capacity(BUFFER, File::create(&temporary)?);
+        // It names users and programs.
+        let file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
+        let mut text = BufWriter::with_capacity(BUFFER, file);
         fill(&mut text)?;
         text.into_inner()?.sync_data()?;
         fs::rename(&temporary, self.file())?;
@@ -148,6 +151,7 @@ fn not_there(error: io::Error) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     fn folder(name: &str) -> PathBuf {
         let folder = std::env::temp_dir().join(format!("wattribute-state-{name}-{}", std::process::id()));
@@ -163,6 +167,8 @@ mod tests {
         state.write(|file| file.write_all(b"one")).unwrap();
         state.write(|file| file.write_all(b"two")).unwrap();
         assert_eq!(state.read().unwrap().as_deref(), Some("two"));
+        let mode = fs::metadata(state.file()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "others have no business in it");
         fs::remove_dir_all(path).unwrap();
     }
 
