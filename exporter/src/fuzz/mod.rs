@@ -2,7 +2,7 @@
 //! broken copies of good texts in every test run; `fuzz/` at the repository's root feeds them with libFuzzer.
 //!
 //! Not in the binary. A new parser gets a [`Target`] in the file of its kind: rules and money in `rules.rs`, the node in
-//! `node.rs`, schedulers in `schedulers.rs`, HTTP (a web configuration too) in `web.rs`, files that we wrote ourselves
+//! `node.rs`, schedulers in `schedulers.rs`, HTTP and its configuration in `web.rs`, files that we wrote ourselves
 //! in `files.rs`, a Prometheus's answers in `report.rs`.
 
 mod files;

@@ -1,8 +1,9 @@
-//! What anybody can send to the server: headers and queries. (The frames of HTTP are hyper's.)
+//! What anybody can send to the server: headers and queries (the frames of HTTP are hyper's); and its configuration.
 
 use super::{Outcome, Target, said, text};
 use crate::expose::negotiate::{Compression, compression, format};
 use crate::expose::processes_query::Query;
+use crate::web::config;
 
 pub(super) const TARGETS: &[Target] = &[
     Target { name: "accept", feed: accept, seeds: ACCEPT, rounds: 5000 },
@@ -13,6 +14,14 @@ pub(super) const TARGETS: &[Target] = &[
         seeds: &[b"pid=1&gpu=0&limit=5&offset=5", b"gpu=GPU-1"],
         rounds: 5000,
     },
+    Target { name: "web_config", feed: web_config, seeds: WEB_CONFIGS, rounds: 1500 },
+];
+
+const WEB_CONFIGS: &[&[u8]] = &[
+    b"tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n  client_auth_type: RequireAndVerifyClientCert\n  \
+      client_ca_file: ca.crt\n  client_allowed_sans: [prometheus.example, 10.0.0.1]\n  min_version: TLS13\n  \
+      curve_preferences: [X25519]\nhttp_server_config:\n  http2: false\n  headers: {X-Frame-Options: deny}\n",
+    b"basic_auth_users:\n  ann: $2y$04$abcdefghijklmnopqrstuu5s1i6CTsMvmHAZUUYoE5mTLVNG7t8gy\nrate_limit: {interval: 1s, burst: 20}\n",
 ];
 
 const ACCEPT: &[&[u8]] = &[
@@ -36,6 +45,10 @@ fn accept_encoding(bytes: &[u8]) -> Outcome {
         Compression::Gzip if !asks => Outcome::Broken("gzip for one who did not ask"),
         _ => Outcome::Read,
     }
+}
+
+fn web_config(bytes: &[u8]) -> Outcome {
+    said(config::read("web.yml", &text(bytes)))
 }
 
 fn query(bytes: &[u8]) -> Outcome {
