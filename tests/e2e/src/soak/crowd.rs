@@ -10,6 +10,9 @@ use fake_nvml::{Fault, Gpu, Load, Scenario, Seconds, Use};
 const AHEAD_US: u64 = 400_000;
 /// Who left so long ago and never worked is in no answer of the driver any more, in µs.
 const FORGOTTEN_US: u64 = 60_000_000;
+/// So many guests work, one in ten of the first, and no more after them. The driver reads its scenario within the
+/// exporter's memory, which is to be seen flat.
+const WORKERS: u64 = 100;
 const TEAMS: u64 = 12;
 
 /// All who are there. They end with this value.
@@ -72,15 +75,16 @@ impl Crowd {
         self.turn(0, None);
     }
 
-    /// A guest for 2 to 20 s. One in ten works, the others only hold memory: what works stays in the scenario for
-    /// good, since the counter is its sum.
+    /// A guest for 2 to 20 s. Some work, the others only hold memory: what works stays in the scenario for good, since the
+    /// counter is its sum.
     fn enter(&mut self, from_us: u64) {
         self.guests_so_far += 1;
         let number = self.guests_so_far;
         let until_us = from_us + 2_000_000 + number * 7_919_000 % 18_000_000;
         let process = start(number * 7);
         let gpu = usize::try_from(number).unwrap_or(0) % self.scenario.gpus.len();
-        let load = Load::constant(process.id(), gpu, if number.is_multiple_of(10) { 5 } else { 0 });
+        let works = number.is_multiple_of(10) && number <= 10 * WORKERS;
+        let load = Load::constant(process.id(), gpu, if works { 5 } else { 0 });
         let (from_s, until_s) = (Seconds::from_us(from_us), Some(Seconds::from_us(until_us)));
         self.scenario.loads.push(Load { from_s, until_s, ..load });
         self.guests.push(Guest { process, until_us });
