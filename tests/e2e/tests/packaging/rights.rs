@@ -15,15 +15,17 @@ use crate::read;
 const EXPORTER: u32 = 32_100;
 const PEOPLE: u32 = 32_101;
 
-/// What a rule looks at decides who pays, in the order of what is hardest to see.
-const RULES: &str = r#"
-rules:
+/// What only the drop-in lets it see.
+const HIDDEN: &str = r#"
   - name: by environment
     match: ['env_WATT_TEAM=~".+"']
     owner: {team: "env-${env_WATT_TEAM}"}
   - name: by executable
     match: ['exe=~".*/traced-program"']
     owner: {team: by-exe}
+"#;
+/// What every user sees.
+const OPEN: &str = r#"
   - name: by command line
     match: ['cmdline=~".*--account=(?P<account>[a-z]+).*"']
     owner: {team: "arg-${account}"}
@@ -72,13 +74,13 @@ impl Place {
         self.folder.path(name)
     }
 
-    fn flags(&self, scenario: &Scenario) -> Flags {
+    fn flags(&self, scenario: &Scenario, rules: &str) -> Flags {
         let flags = Flags::with_fake(&self.folder, scenario);
         let env = flags.env.into_iter().filter(|(name, _)| name != "FAKE_NVML_JOURNAL").collect();
         Flags {
             program: Some(self.path("start")),
             nvml_library: Some(self.path("libnvidia-ml.so.1")),
-            rules_files: vec![self.folder.write("rules.yaml", RULES)],
+            rules_files: vec![self.folder.write("rules.yaml", &format!("rules:{rules}"))],
             exposition_delay: Some(Duration::from_secs(4)),
             env,
             ..flags
@@ -86,9 +88,9 @@ impl Place {
     }
 }
 
-/// Processes of another user: who pays for them with these capabilities, and what it counts as not seen.
+/// Processes of another user: who pays for them by these rules, with these capabilities, and what it counts as not seen.
 #[track_caller]
-fn check(capabilities: &[String], want: [&str; 4], unseen: &[&str]) {
+fn check((capabilities, rules): (&[String], &str), want: [&str; 4], unseen: &[&str]) {
     let process = |name: &str| Process::named(name).user(PEOPLE, PEOPLE);
     let processes: [Running; 4] = [
         process("python3").env("WATT_TEAM", "vision").start(),
@@ -100,7 +102,7 @@ fn check(capabilities: &[String], want: [&str; 4], unseen: &[&str]) {
     scenario.loads =
         processes.iter().enumerate().map(|(gpu, process)| Load::constant(process.pid(), gpu, 50)).collect();
     let place = Place::new(capabilities);
-    let exporter = Exporter::start(&place.folder, place.flags(&scenario)).expect("it starts");
+    let exporter = Exporter::start(&place.folder, place.flags(&scenario, rules)).expect("it starts");
     let gpus: Vec<&str> = scenario.gpus.iter().map(|gpu| gpu.uuid.as_str()).collect();
     let scrape = Auditor::default().until(&exporter, "all teams pay", |scrape| {
         gpus.iter().zip(want).all(|(uuid, team)| team_mj(scrape, team, uuid) > 0)
@@ -112,16 +114,21 @@ fn check(capabilities: &[String], want: [&str; 4], unseen: &[&str]) {
 }
 
 #[test]
-fn the_service_bills_by_user_control_group_and_command_line_and_says_what_it_cannot_see() {
-    check(
-        &capabilities("systemd/wattribute.service"),
-        ["by-user", "by-user", "arg-astro", "by-user"],
-        &["environ", "exe"],
-    );
+fn the_service_bills_by_user_control_group_and_command_line() {
+    let capabilities = capabilities("systemd/wattribute.service");
+    check((&capabilities, OPEN), ["by-user", "by-user", "arg-astro", "by-user"], &["exe"]);
+}
+
+/// A process may have what cannot be seen, so no later rule may have it.
+#[test]
+fn what_the_service_cannot_see_it_bills_to_nobody_and_says_so() {
+    let capabilities = capabilities("systemd/wattribute.service");
+    check((&capabilities, &format!("{HIDDEN}{OPEN}")), ["unattributed"; 4], &["environ", "exe"]);
 }
 
 #[test]
 fn with_the_drop_in_it_bills_by_environment_and_executable_too() {
     let capabilities = capabilities("systemd/read-environment.conf");
-    check(&capabilities, ["env-vision", "by-exe", "arg-astro", "by-user"], &[]);
+    let want = ["env-vision", "by-exe", "arg-astro", "by-user"];
+    check((&capabilities, &format!("{HIDDEN}{OPEN}")), want, &[]);
 }

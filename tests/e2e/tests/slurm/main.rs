@@ -74,8 +74,9 @@ impl Watch {
     }
 }
 
-/// A `scontrol` that is this shell script.
+/// A `scontrol` that is this shell script, and a node of a cluster.
 fn script(scratch: &Scratch, text: &str) {
+    scratch.write("slurm.conf", "");
     let path = scratch.write("scontrol", &format!("#!/bin/sh\n[ $1 = --json ] && exit 1\n{text}\n"));
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("a mode");
 }
