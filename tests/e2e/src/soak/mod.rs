@@ -115,7 +115,7 @@ impl Plan {
 pub fn soak(plan: &Plan) -> Outcome {
     let scratch = Scratch::new("soak");
     let mut crowd = Crowd::gather(plan.gpus, plan.processes, scratch.path("scenario.yaml"));
-    let flags = Flags {
+    let mut flags = Flags {
         rules_files: vec![scratch.write("rules.yaml", &good_rules(0))],
         state_dir: Some(scratch.path("state")),
         exposition_delay: Some(plan.delay),
@@ -123,6 +123,8 @@ pub fn soak(plan: &Plan) -> Outcome {
         others: vec!["--processes.max-series=1000".into()],
         ..Flags::with_fake(&scratch, &crowd.scenario)
     };
+    // As the unit that is shipped has it. Else each thread that happens to read the fake driver's scenario keeps as much.
+    flags.env.push(("MALLOC_ARENA_MAX".into(), "1".into()));
     crowd.turn(0, None);
     let exporter = Exporter::start(&scratch, flags).expect("it starts");
     let mut auditor = Auditor::default();
