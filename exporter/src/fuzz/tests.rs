@@ -57,3 +57,13 @@ fn names_are_names_of_folders_and_each_stands_once() {
     names.dedup();
     assert_eq!(names.len(), targets().len());
 }
+
+/// What libFuzzer has found.
+#[test]
+fn what_was_found_stays_found() {
+    let outcome = |name: &str, bytes: &[u8]| {
+        let target = targets().into_iter().find(|target| target.name == name).expect("a target");
+        (target.feed)(bytes)
+    };
+    assert_eq!(outcome("state", b"{\"idle\\u007fpower\": 0}").fault(), None);
+}

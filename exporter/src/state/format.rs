@@ -17,6 +17,7 @@ use crate::account::book::{Book, RuleKey, SeriesAmounts};
 use crate::account::series::{SeriesId, SeriesLabels, Subject};
 use crate::account::snapshot::Snapshot;
 use crate::account::{Inheritance, Progress};
+use crate::explain::visible;
 
 const VERSION: u32 = 1;
 
@@ -139,7 +140,7 @@ pub struct State(File<'static>);
 /// # Errors
 /// What is wrong with the text.
 pub fn read(text: &str) -> Result<State, String> {
-    let file: File<'static> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let file: File<'static> = serde_json::from_str(text).map_err(|error| visible(&error.to_string()))?;
     if file.version != VERSION {
         return Err(format!("version {} is not {VERSION}", file.version));
     }
